@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -97,7 +97,7 @@ class Generation:
         self.text += delta
         return delta
 
-    def __enter__(self) -> Generation:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -137,7 +137,7 @@ class Generation:
 
     @property
     def finish_reason(self) -> str:
-        """"stop" (the model ended its answer) or "length" (cut at `max_tokens`)."""
+        """ "stop" (the model ended its answer) or "length" (cut at `max_tokens`)."""
         return self.result.finish_reason
 
     @property
