@@ -1,0 +1,1 @@
+"""The SPEX network: spectral encoder, multiscale aggregation, token context condensation, mask decoder."""
