@@ -1,0 +1,155 @@
+"""Random training crops: scale, orientation, missing bands, radiometry; the same channels as serving builds."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import IterableDataset
+
+from spex_model.imaging.landcover import LAND_COVERS
+from spex_model.model.processor import pixel_channels
+from spex_model.training.datasets import UNKNOWN, Tile
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """How crops are drawn: side in pixels, prompts asked of each, and the share of each source."""
+
+    size: int = 128
+    prompts: int = 2
+    shares: tuple[tuple[str, float], ...] = (
+        ("landsat", 0.36), ("synthetic", 0.34), ("buildings", 0.2), ("naip", 0.06), ("clouds", 0.04),
+    )  # fmt: skip
+
+
+def _resample(values: np.ndarray, size: int, mode: str) -> np.ndarray:
+    tensor = torch.from_numpy(values.astype(np.float32))[None]
+    if mode == "nearest":
+        return F.interpolate(tensor, size=(size, size), mode="nearest")[0].numpy()
+    shrinks = values.shape[-1] > size
+    return F.interpolate(tensor, size=(size, size), mode="bilinear", align_corners=False, antialias=shrinks)[0].numpy()
+
+
+def _window(tile: Tile, size: int, rng: np.random.Generator) -> tuple[slice, slice, float]:
+    """A random square of the tile and the zoom that brings it to `size`; fine pixels may be coarsened by 2.5."""
+    limit = min(tile.valid.shape)
+    coarsest = min(limit, int(size * 2.5)) if tile.gsd_m < 5 else min(limit, size)
+    side = int(np.exp(rng.uniform(np.log(min(size * 0.6, coarsest)), np.log(coarsest)))) if rng.random() < 0.6 else min(size, limit)
+    row = rng.integers(0, tile.valid.shape[0] - side + 1)
+    col = rng.integers(0, tile.valid.shape[1] - side + 1)
+    return slice(row, row + side), slice(col, col + side), size / side
+
+
+def drop_bands(bands: Sequence[str], rng: np.random.Generator) -> list[int]:
+    """Indices of the bands that are kept: all, blue to near-infrared, RGB, or a random choice beyond RGB."""
+    draw = rng.random()
+    if draw < 0.5:
+        return list(range(len(bands)))
+    if draw < 0.65:
+        wanted = {"blue", "green", "red", "nir"}
+    elif draw < 0.85:
+        wanted = {"blue", "green", "red"}
+    else:
+        wanted = {band for band in bands if band in ("green", "red") or rng.random() < 0.6}
+    return [number for number, band in enumerate(bands) if band in wanted]
+
+
+def vary_radiometry(
+    reflectance: np.ndarray, bands: Sequence[str], calibrated: bool, rng: np.random.Generator
+) -> tuple[np.ndarray, bool]:
+    """Gain, haze and noise on reflectance; gain, gamma and white balance where values are uncalibrated.
+
+    Calibrated RGB is at times turned into a camera's picture, since most RGB files are.
+    """
+    count = len(bands)
+    values = reflectance
+    if calibrated and set(bands) <= {"blue", "green", "red"} and rng.random() < 0.6:
+        top = max(float(np.percentile(values, 98)), 0.02)
+        values = np.clip(values / top, 0, 1) ** rng.uniform(0.45, 0.9) * rng.uniform(0.7, 1.0)
+        calibrated = False
+    if calibrated:
+        values = values * np.exp(rng.normal(0, 0.08) + rng.normal(0, 0.03, (count, 1, 1)))
+        if rng.random() < 0.3:
+            strength = {"coastal": 1.2, "blue": 1.0, "green": 0.7, "red": 0.5, "rededge": 0.35, "nir": 0.25}
+            haze = rng.uniform(0, 0.06) * np.array([strength.get(band, 0.05) for band in bands])
+            values = values + haze[:, None, None]
+    else:
+        gain = np.exp(rng.normal(0, 0.2) + rng.normal(0, 0.08, (count, 1, 1)))
+        values = np.clip(values * gain, 0, 1) ** np.exp(rng.normal(0, 0.2))
+    values = values + rng.normal(0, rng.uniform(0, 0.01), values.shape)
+    return values.astype(np.float32), calibrated
+
+
+class CropSampler:
+    """Draws labelled crops by source share; everything follows from the generator it is given."""
+
+    def __init__(self, tiles: list[Tile], settings: CropSettings) -> None:
+        self.settings = settings
+        present = {tile.source for tile in tiles}
+        shares = [(source, share) for source, share in settings.shares if source in present]
+        self.sources = [source for source, _ in shares]
+        self.shares = np.array([share for _, share in shares]) / sum(share for _, share in shares)
+        self.by_source = {source: self._by_site([t for t in tiles if t.source == source]) for source in self.sources}
+
+    @staticmethod
+    def _by_site(tiles: list[Tile]) -> tuple[list[Tile], np.ndarray]:
+        """Tiles with weights: a site of n tiles counts as sqrt(n) tiles, so that four rivers don't rule the rest."""
+        counts: dict[str, int] = {}
+        for tile in tiles:
+            counts[tile.site] = counts.get(tile.site, 0) + 1
+        weights = np.array([counts[tile.site] ** -0.5 for tile in tiles])
+        return tiles, weights / weights.sum()
+
+    def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """One crop: channels (num_channels, S, S), land cover numbers (P,), labels (P, S, S) uint8 in {0, 1, 255}."""
+        tiles, weights = self.by_source[self.sources[rng.choice(len(self.sources), p=self.shares)]]
+        tile = tiles[rng.choice(len(tiles), p=weights)]
+        rows, cols, zoom = _window(tile, self.settings.size, rng)
+        kept = drop_bands(tile.bands, rng)
+        bands = [tile.bands[number] for number in kept]
+        size = self.settings.size
+        values = _resample(tile.reflectance[kept][:, rows, cols], size, "bilinear")
+        valid = _resample(tile.valid[None, rows, cols], size, "nearest")[0] > 0.5
+        covers = _resample(tile.covers[:, rows, cols], size, "nearest").astype(np.uint8)
+        values, calibrated = vary_radiometry(values, bands, tile.calibrated, rng)
+        gsd_m = tile.gsd_m / zoom if rng.random() < 0.85 else None
+        channels = pixel_channels(values, bands, valid, gsd_m=gsd_m, calibrated=calibrated)
+        covers[:, ~valid] = UNKNOWN
+        turns, flip = int(rng.integers(4)), bool(rng.random() < 0.5)
+        channels, covers = np.rot90(channels, turns, (1, 2)), np.rot90(covers, turns, (1, 2))
+        if flip:
+            channels, covers = channels[..., ::-1], covers[..., ::-1]
+        asked = self._choose(covers, rng)
+        return (
+            torch.from_numpy(np.ascontiguousarray(channels)),
+            torch.from_numpy(asked),
+            torch.from_numpy(np.ascontiguousarray(covers[asked])),
+        )
+
+    def _choose(self, covers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Land covers to ask for: those with labels, those present three times as often, water twice."""
+        weights = np.zeros(len(LAND_COVERS))
+        for number, plane in enumerate(covers):
+            if (plane != UNKNOWN).mean() > 0.02:
+                weights[number] = (3.0 if (plane == 1).any() else 1.0) * (2.0 if number == 0 else 1.0)
+        if not weights.any():
+            weights[:] = 1
+        size = self.settings.prompts
+        return rng.choice(len(weights), size=size, replace=(weights > 0).sum() < size, p=weights / weights.sum())
+
+
+class CropStream(IterableDataset):
+    """An endless stream of crops for a DataLoader; worker and seed fix what comes."""
+
+    def __init__(self, tiles: list[Tile], settings: CropSettings, seed: int) -> None:
+        self.sampler = CropSampler(tiles, settings)
+        self.seed = seed
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        worker = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng((self.seed, worker.id if worker else 0))
+        while True:
+            yield self.sampler.draw(rng)

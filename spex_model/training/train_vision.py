@@ -1,0 +1,159 @@
+"""Stage one: encoder, aggregation and mask decoder, with a learned prompt a land cover in the reply's place.
+
+`python -m spex_model.training.train_vision --imagery FOLDER --run RUN` resumes from RUN when it holds a
+checkpoint. The learned prompts are the targets from which stage three starts; the product never uses them.
+"""
+
+import argparse
+import json
+import logging
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from spex_model.imaging.landcover import LAND_COVERS
+from spex_model.model.config import SpexConfig
+from spex_model.model.modeling_spex import SpexVision
+from spex_model.model.processor import pixel_channels
+from spex_model.training.crops import CropSettings, CropStream
+from spex_model.training.datasets import UNKNOWN, Tile, load_imagery, split, synthetic_tiles
+from spex_model.training.losses import mask_loss, presence_loss
+
+log = logging.getLogger(__name__)
+
+
+class PromptedVision(nn.Module):
+    """The vision side with one learned prompt (condensed_tokens, decoder_width) a land cover."""
+
+    def __init__(self, config: SpexConfig) -> None:
+        super().__init__()
+        self.vision = SpexVision(config)
+        self.prompts = nn.Parameter(torch.randn(len(LAND_COVERS), config.condensed_tokens, config.decoder_width) * 0.5)
+
+    def forward(self, pixel_values: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
+        """pixel_values (B, C, S, S), asked (B, P) land cover numbers -> logits (B, P, S, S), presence (B, P)."""
+        return self.vision.decode_prompts(self.vision.encode(pixel_values), self.prompts[asked])
+
+
+def tile_pixels(tile: Tile, bands: tuple[str, ...] | None = None) -> Tensor:
+    """A whole tile as encoder input (1, C, H, W), cut to a multiple of 32; with only some bands on request."""
+    kept = [number for number, band in enumerate(tile.bands) if bands is None or band in bands]
+    height, width = (side - side % 32 for side in tile.valid.shape)
+    channels = pixel_channels(
+        tile.reflectance[kept][:, :height, :width],
+        [tile.bands[number] for number in kept],
+        tile.valid[:height, :width],
+        gsd_m=tile.gsd_m,
+        calibrated=tile.calibrated,
+    )
+    return torch.from_numpy(channels)[None].contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def score(model: PromptedVision, tiles: list[Tile]) -> dict[str, float]:
+    """Pooled IoU a source and land cover over known pixels, as {"landsat/water": 0.7, …}."""
+    counts: dict[str, np.ndarray] = {}
+    for tile in tiles:
+        features = model.vision.encode(tile_pixels(tile))
+        for number, cover in enumerate(LAND_COVERS):
+            height, width = features.high_res[0].shape[-2:]
+            labels = tile.covers[number, :height, :width]
+            known = labels != UNKNOWN
+            if not known.any():
+                continue
+            logits, _ = model.vision.decode_prompts(features, model.prompts[None, None, number])
+            mask = (logits[0, 0].float().numpy() > 0) & known
+            truth = labels == 1
+            pair = counts.setdefault(f"{tile.source}/{cover}", np.zeros(2))
+            pair += ((mask & truth).sum(), (mask | truth).sum())
+    return {key: round(float(both / either), 4) if either else math.nan for key, (both, either) in sorted(counts.items())}
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: int = 60) -> float:
+    """Linear warm-up, then a cosine to a hundredth of the peak."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup)))))
+
+
+def save_run(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+    """Write a resumable checkpoint; a crash in the middle leaves the one before."""
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").replace(path)
+
+
+def train(options: argparse.Namespace) -> None:
+    """Run (or resume) the stage and leave RUN/last.pt and RUN/log.jsonl."""
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(options.threads)
+    training, held_out = split(load_imagery(options.imagery))
+    if options.synthetic:
+        training += synthetic_tiles(iter(range(options.synthetic)))
+    watched = [tile for tile in held_out if tile.source != "clouds"][:: options.watch_every]
+    model = PromptedVision(SpexConfig())
+    model.vision.to(memory_format=torch.channels_last)
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}])
+    checkpoint = options.run / "last.pt"
+    options.run.mkdir(parents=True, exist_ok=True)
+    first = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = state["step"]
+    crops = CropStream(training, CropSettings(), seed=options.seed + first)
+    loader = iter(DataLoader(crops, batch_size=options.batch, num_workers=1, prefetch_factor=4))
+    log.info("%d training tiles, %d held out, from step %d of %d", len(training), len(held_out), first, options.steps)
+    began, losses = time.monotonic(), []
+    for step in range(first, options.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, options.steps, options.lr)
+        pixel_values, asked, labels = next(loader)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, presence = model(pixel_values.contiguous(memory_format=torch.channels_last), asked)
+        loss = mask_loss(logits.float().flatten(0, 1), labels.flatten(0, 1))
+        loss = loss + 0.1 * presence_loss(presence.float().flatten(), labels.flatten(0, 1))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+        if (step + 1) % 50 == 0:
+            record = {"step": step + 1, "loss": round(float(np.mean(losses)), 4), "s": round(time.monotonic() - began, 1)}
+            losses.clear()
+            if (step + 1) % options.score_every == 0 or step + 1 == options.steps:
+                model.eval()
+                record |= score(model, watched)
+                model.train()
+                save_run(checkpoint, model, optimizer, step + 1)
+            log.info("%s", record)
+            with (options.run / "log.jsonl").open("a") as file:
+                file.write(json.dumps(record) + "\n")
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(prog="python -m spex_model.training.train_vision", description=__doc__)
+    parser.add_argument("--imagery", type=Path, required=True)
+    parser.add_argument("--run", type=Path, default=Path("runs/vision"))
+    parser.add_argument("--steps", type=int, default=2200)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--synthetic", type=int, default=200, help="synthetic scenes")
+    parser.add_argument("--score-every", type=int, default=200)
+    parser.add_argument("--watch-every", type=int, default=3, help="score every n-th held-out tile while training")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    train(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
