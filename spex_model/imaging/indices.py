@@ -1,0 +1,150 @@
+"""Spectral indices, and the prior mask of a land cover that classical thresholds give.
+
+Formulas and their sources are spyndex's (Awesome Spectral Indices, doi:10.1038/s41597-023-02096-0).
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from skimage.filters import threshold_otsu
+from skimage.morphology import remove_small_holes, remove_small_objects
+
+from spex_model.imaging.errors import BandsError
+from spex_model.imaging.scene import Scene
+
+INDEX_NAMES = ("NDVI", "NDWI", "MNDWI", "NDBI", "NDMI", "NDSI", "SAVI", "GNDVI", "BI", "AWEInsh", "VARI", "ExG")
+"""Indices that are offered; BI is the bare soil index of Rikimaru."""
+
+_SYMBOLS = {"B": "blue", "G": "green", "R": "red", "RE1": "rededge", "N": "nir", "S1": "swir1", "S2": "swir2"}
+_SPECK_PIXELS = 4
+
+
+@lru_cache
+def _entry(name: str) -> Any:
+    import spyndex  # reads its catalogue of 250 indices: 0.3 s that only those who ask for an index pay
+
+    return spyndex.indices[name]
+
+
+def canonical_index(name: str) -> str:
+    """The index's name as it is written ("ndvi" -> "NDVI"). Raises BandsError for one that is not offered."""
+    for known in INDEX_NAMES:
+        if known.lower() == name.strip().lower():
+            return known
+    raise BandsError(f"The index {name} is not known here. Known: {', '.join(INDEX_NAMES)}.")
+
+
+def needed_bands(name: str) -> tuple[str, ...]:
+    """Canonical bands that an index is computed from."""
+    return tuple(_SYMBOLS[symbol] for symbol in _entry(canonical_index(name)).bands if symbol in _SYMBOLS)
+
+
+def index_source(name: str) -> tuple[str, str]:
+    """(formula, DOI or address of the source) of an index."""
+    entry = _entry(canonical_index(name))
+    return entry.formula, entry.reference
+
+
+def available_indices(scene: Scene) -> tuple[str, ...]:
+    """Names of the indices that the scene's bands allow."""
+    return tuple(name for name in INDEX_NAMES if set(needed_bands(name)) <= set(scene.bands))
+
+
+def compute_index(scene: Scene, name: str) -> np.ndarray:
+    """An index (H, W) float32, unitless, NaN where the scene is not valid or the index is not defined.
+
+    Raises BandsError with the missing bands and the remedy.
+    """
+    name = canonical_index(name)
+    missing = [band for band in needed_bands(name) if band not in scene.bands]
+    if missing:
+        raise BandsError(
+            f"The image has {', '.join(scene.bands)} only; {name} needs {' and '.join(missing)}. "
+            "Ask without the index, or upload a file that has it."
+        )
+    import spyndex
+
+    bands = {symbol: scene.band(band) for symbol, band in _SYMBOLS.items() if band in scene.bands}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.asarray(spyndex.computeIndex(name, {**bands, "L": 0.5}), np.float32)
+    if name not in ("AWEInsh", "ExG"):
+        values = np.where(np.abs(values) <= 2, values, np.nan)
+    return np.where(scene.valid & np.isfinite(values), values, np.nan).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """What an index says of a land cover before the model looks.
+
+    index and threshold are None where the bands allow none; then mask (H, W) bool is empty. values (H, W)
+    float32 is the index. `above` tells on which side of the threshold the class lies; reason is a sentence.
+    """
+
+    land_cover: str
+    index: str | None
+    threshold: float | None
+    reason: str
+    mask: np.ndarray = field(repr=False)
+    values: np.ndarray | None = field(default=None, repr=False)
+    above: bool = True
+
+
+_CHOICES: dict[str, tuple[tuple[str, float, str], ...]] = {
+    "water": (
+        ("MNDWI", 0.0, "open water reflects more green than short-wave infrared (Xu 2006)"),
+        ("NDWI", 0.0, "open water reflects more green than near-infrared (McFeeters 1996)"),
+    ),
+    "vegetation": (
+        ("NDVI", 0.3, "green leaves reflect far more near-infrared than red (Rouse 1974)"),
+        ("VARI", 0.1, "green exceeds red over leaves; without near-infrared this is weaker evidence (Gitelson 2002)"),
+    ),
+    "trees": (
+        ("NDVI", 0.5, "closed canopies have a high NDVI; crops can have it too, so texture must decide"),
+        ("VARI", 0.15, "green exceeds red over leaves; without near-infrared this is weaker evidence (Gitelson 2002)"),
+    ),
+    "buildings": (("NDBI", 0.0, "built-up land reflects more short-wave than near-infrared, as dry soil does (Zha 2003)"),),
+    "bare soil": (("BI", 0.0, "bare soil is bright in short-wave infrared and red against blue and near-infrared (Rikimaru 2002)"),),
+}
+
+
+def _adaptive_threshold(values: np.ndarray, fixed: float, reach: float = 0.2) -> float:
+    """Otsu's threshold of uncalibrated brightness, kept within `reach` of the fixed one."""
+    finite = values[np.isfinite(values)]
+    if finite.size < 16 or float(np.ptp(finite)) < 1e-3:
+        return fixed
+    return float(np.clip(threshold_otsu(finite), fixed - reach, fixed + reach))
+
+
+def clean_mask(mask: np.ndarray, pixels: int = _SPECK_PIXELS) -> np.ndarray:
+    """Drop specks and fill holes of fewer than `pixels` pixels."""
+    cleaned = remove_small_objects(mask, max_size=pixels - 1, connectivity=2)
+    return remove_small_holes(cleaned, max_size=pixels - 1, connectivity=1)
+
+
+def prior_for(scene: Scene, land_cover: str, *, index: str | None = None) -> Prior:
+    """The prior mask of a land cover from the best index that the bands allow, or from `index`.
+
+    Calibrated reflectance takes the threshold of the literature, uncalibrated brightness Otsu's near it.
+    Vegetation-free ground is asked for with a second condition for bare soil and buildings (NDVI < 0.25).
+    """
+    choices = _CHOICES[land_cover]
+    if index is not None:
+        index = canonical_index(index)
+        fixed = next((threshold for name, threshold, _ in choices if name == index), 0.0)
+        choices = ((index, fixed, "the index was asked for by name"),)
+    for name, fixed, why in choices:
+        if not set(needed_bands(name)) <= set(scene.bands):
+            continue
+        values = compute_index(scene, name)
+        threshold = fixed if scene.calibrated else _adaptive_threshold(values, fixed)
+        how = "the usual threshold" if scene.calibrated else "Otsu's threshold, since the brightness is uncalibrated"
+        mask = np.nan_to_num(values, nan=-np.inf) > threshold
+        if land_cover in ("bare soil", "buildings") and {"nir", "red"} <= set(scene.bands):
+            mask &= np.nan_to_num(compute_index(scene, "NDVI"), nan=1.0) < 0.25
+        reason = f"{name} above {threshold:.2f}, {how}: {why}."
+        return Prior(land_cover, name, round(threshold, 3), reason, clean_mask(mask & scene.valid) & scene.valid, values)
+    needed = " or ".join("/".join(needed_bands(name)) for name, _, _ in choices)
+    reason = f"No index tells {land_cover} from the bands {', '.join(scene.bands)}; it would need {needed}."
+    return Prior(land_cover, None, None, reason, np.zeros(scene.shape, bool))
