@@ -148,3 +148,16 @@ def prior_for(scene: Scene, land_cover: str, *, index: str | None = None) -> Pri
     needed = " or ".join("/".join(needed_bands(name)) for name, _, _ in choices)
     reason = f"No index tells {land_cover} from the bands {', '.join(scene.bands)}; it would need {needed}."
     return Prior(land_cover, None, None, reason, np.zeros(scene.shape, bool))
+
+
+def evidence_text(prior: Prior, scene: Scene, count: int) -> str:
+    """The evidence line of the describing prompt: "MNDWI above 0.00, mean 0.41, 3 regions".
+
+    count is the number of the prior's regions; without an index the line names the bands instead.
+    """
+    if prior.index is None or prior.values is None:
+        return f"no index, the bands are {', '.join(scene.bands[:7])}"
+    if not prior.mask.any():
+        return f"{prior.index} above {prior.threshold:.2f} nowhere"
+    mean = float(np.nanmean(prior.values[prior.mask]))
+    return f"{prior.index} above {prior.threshold:.2f}, mean {mean:.2f}, {count} region{'s' if count != 1 else ''}"
