@@ -33,6 +33,7 @@ _MEANING = {
     "NDBI": "short-wave infrared exceeds near-infrared",
     "BI": "short-wave infrared and red exceed near-infrared and blue",
 }
+_PLURAL = ("trees", "buildings")
 _CUES = {
     "water": "dark, even surfaces with smooth shores", "vegetation": "colour and texture", "trees": "the grain of crowns and their shade",
     "buildings": "straight edges, roofs and their shadows", "bare soil": "bright, even ground",
@@ -61,7 +62,7 @@ def _first(land_cover: str, count: int | None, rng: random.Random) -> str:
     return rng.choice(
         (
             f"I see {land_cover} in {pieces}.",
-            f"The {land_cover} shows up in {pieces}.",
+            f"The {land_cover} {'show' if land_cover in _PLURAL else 'shows'} up in {pieces}.",
             f"The spectral evidence points to {land_cover} in {pieces}.",
         )
     )
