@@ -11,7 +11,7 @@ from rasterio.io import DatasetReader
 from spex_model.imaging.bands import BAND_CODES, band_code, normalise_band_name
 from spex_model.imaging.errors import BandsError
 
-CHANGE = "Say \"the bands are blue, green, red, nir\" (in your order) to change that."
+CHANGE = 'Say "the bands are blue, green, red, nir" (in your order) to change that.'
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,13 @@ def _described(dataset: DatasetReader) -> list[str]:
     texts = []
     for number in range(1, dataset.count + 1):
         tags = {key.lower(): value for key, value in dataset.tags(number).items()}
-        texts.append(tags.get("common_name") or tags.get("eo:common_name") or dataset.descriptions[number - 1] or tags.get("name") or "")
+        texts.append(
+            tags.get("common_name")
+            or tags.get("eo:common_name")
+            or dataset.descriptions[number - 1]
+            or tags.get("name")
+            or ""
+        )
     return texts
 
 
@@ -90,7 +96,7 @@ def _by_sensor_code(texts: Sequence[str], dataset: DatasetReader, file_name: str
 
 
 def guess_sensor(dataset: DatasetReader, file_name: str, codes: Sequence[str | None], texts: Sequence[str]) -> str:
-    """"sentinel2", "landsat89" or "landsat47" from tags, the file's name, and the way bands are numbered."""
+    """ "sentinel2", "landsat89" or "landsat47" from tags, the file's name, and the way bands are numbered."""
     hints = " ".join([file_name, *dataset.tags().values()]).lower()
     if re.search(r"sentinel[-_ ]?2|\bs2[abc]?[_ ]|msil[12]", hints):
         return "sentinel2"
@@ -125,7 +131,9 @@ def _by_colour(dataset: DatasetReader) -> BandNames | None:
             names[number] = "alpha"
         elif number == 3:
             names[number] = "nir"
-            notes.append(f"The fourth band is not named as infrared, but varies as a picture does: it is read as near-infrared. {CHANGE}")
+            notes.append(
+                f"The fourth band is not named as infrared, but varies as a picture does: it is read as near-infrared. {CHANGE}"
+            )
     return BandNames(_unique(names), tuple(notes))
 
 
@@ -137,11 +145,14 @@ def _by_default(dataset: DatasetReader, file_name: str) -> BandNames:
     if default is None:
         raise BandsError(
             f"{file_name} has {count} bands without names. Say which they are, in order, "
-            "for instance --bands blue,green,red,nir, or \"the bands are blue, green, red, nir\"."
+            'for instance --bands blue,green,red,nir, or "the bands are blue, green, red, nir".'
         )
     names, order = default
     if (count, eight_bit) == (4, True) and _blue_comes_first(dataset):
-        names, order = ("blue", "green", "red", "nir"), "blue before red, since the haze of the first band is the strongest"
+        names, order = (
+            ("blue", "green", "red", "nir"),
+            "blue before red, since the haze of the first band is the strongest",
+        )
     spoken = ", ".join(names)
     known = tuple(None if name == "green2" else name for name in names)
     return BandNames(known, (f"The file names no bands; its {count} are read as {spoken} ({order}). {CHANGE}",))
@@ -165,7 +176,11 @@ def _blue_comes_first(dataset: DatasetReader) -> bool:
     Compared are the darkest twentieths of bands 1 and 3 where band 4 is bright; the difference must be clear.
     """
     first, third, fourth = (_sample(dataset, number).astype(float) for number in (1, 3, 4))
-    lit = (first > 0) & (third > 0) & (fourth > np.percentile(fourth[fourth > 0], 80) if (fourth > 0).any() else first > 0)
+    lit = (
+        (first > 0)
+        & (third > 0)
+        & (fourth > np.percentile(fourth[fourth > 0], 80) if (fourth > 0).any() else first > 0)
+    )
     if lit.sum() < 100:
         return False
     return float(np.median(first[lit])) > 1.1 * float(np.median(third[lit]))

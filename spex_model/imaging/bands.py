@@ -5,7 +5,19 @@ import re
 SLOTS = ("blue", "green", "red", "rededge", "nir", "swir1", "swir2")
 """Canonical spectral slots, in the order of the encoder's channels."""
 
-OTHER_BANDS = ("coastal", "yellow", "rededge2", "rededge3", "nir2", "watervapour", "cirrus", "pan", "thermal", "thermal2", "alpha")
+OTHER_BANDS = (
+    "coastal",
+    "yellow",
+    "rededge2",
+    "rededge3",
+    "nir2",
+    "watervapour",
+    "cirrus",
+    "pan",
+    "thermal",
+    "thermal2",
+    "alpha",
+)
 """Names that are understood beyond the slots; no index or encoder channel needs them."""
 
 SENTINEL2 = {
@@ -20,7 +32,16 @@ LANDSAT_8_9 = {
 }  # fmt: skip
 """Landsat 8/9 OLI and TIRS (USGS LSDS-1619)."""
 
-LANDSAT_4_7 = {"b1": "blue", "b2": "green", "b3": "red", "b4": "nir", "b5": "swir1", "b6": "thermal", "b7": "swir2", "b8": "pan"}
+LANDSAT_4_7 = {
+    "b1": "blue",
+    "b2": "green",
+    "b3": "red",
+    "b4": "nir",
+    "b5": "swir1",
+    "b6": "thermal",
+    "b7": "swir2",
+    "b8": "pan",
+}
 """Landsat 4-7 TM and ETM+ (USGS LSDS-1618)."""
 
 BAND_CODES = {"sentinel2": SENTINEL2, "landsat89": LANDSAT_8_9, "landsat47": LANDSAT_4_7}

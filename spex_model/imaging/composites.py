@@ -40,7 +40,9 @@ def rgb_composite(scene: Scene, kind: str = "natural", *, max_side: int | None =
         grey = stretch(scene.reflectance[0, ::step, ::step], valid)
         return np.stack([grey] * 3, axis=-1)
     if kind not in COMPOSITES or not set(COMPOSITES[kind]) <= set(scene.bands):
-        raise BandsError(f"The composite '{kind}' cannot be shown; this image allows: {', '.join(available_composites(scene))}.")
+        raise BandsError(
+            f"The composite '{kind}' cannot be shown; this image allows: {', '.join(available_composites(scene))}."
+        )
     channels = [scene.band(name)[::step, ::step] for name in COMPOSITES[kind]]
     if kind == "natural" and not scene.calibrated:
         channels = [np.nan_to_num(np.clip(channel, 0, 1) * 255).astype(np.uint8) for channel in channels]

@@ -14,7 +14,20 @@ from skimage.morphology import remove_small_holes, remove_small_objects
 from spex_model.imaging.errors import BandsError
 from spex_model.imaging.scene import Scene
 
-INDEX_NAMES = ("NDVI", "NDWI", "MNDWI", "NDBI", "NDMI", "NDSI", "SAVI", "GNDVI", "BI", "AWEInsh", "VARI", "ExG")
+INDEX_NAMES = (
+    "NDVI",
+    "NDWI",
+    "MNDWI",
+    "NDBI",
+    "NDMI",
+    "NDSI",
+    "SAVI",
+    "GNDVI",
+    "BI",
+    "AWEInsh",
+    "VARI",
+    "ExG",
+)
 """Indices that are offered; BI is the bare soil index of Rikimaru."""
 
 _SYMBOLS = {"B": "blue", "G": "green", "R": "red", "RE1": "rededge", "N": "nir", "S1": "swir1", "S2": "swir2"}
@@ -98,14 +111,34 @@ _CHOICES: dict[str, tuple[tuple[str, float, str], ...]] = {
     ),
     "vegetation": (
         ("NDVI", 0.3, "green leaves reflect far more near-infrared than red (Rouse 1974)"),
-        ("VARI", 0.1, "green exceeds red over leaves; without near-infrared this is weaker evidence (Gitelson 2002)"),
+        (
+            "VARI",
+            0.1,
+            "green exceeds red over leaves; without near-infrared this is weaker evidence (Gitelson 2002)",
+        ),
     ),
     "trees": (
         ("NDVI", 0.5, "closed canopies have a high NDVI; crops can have it too, so texture must decide"),
-        ("VARI", 0.15, "green exceeds red over leaves; without near-infrared this is weaker evidence (Gitelson 2002)"),
+        (
+            "VARI",
+            0.15,
+            "green exceeds red over leaves; without near-infrared this is weaker evidence (Gitelson 2002)",
+        ),
     ),
-    "buildings": (("NDBI", 0.0, "built-up land reflects more short-wave than near-infrared, as dry soil does (Zha 2003)"),),
-    "bare soil": (("BI", 0.0, "bare soil is bright in short-wave infrared and red against blue and near-infrared (Rikimaru 2002)"),),
+    "buildings": (
+        (
+            "NDBI",
+            0.0,
+            "built-up land reflects more short-wave than near-infrared, as dry soil does (Zha 2003)",
+        ),
+    ),
+    "bare soil": (
+        (
+            "BI",
+            0.0,
+            "bare soil is bright in short-wave infrared and red against blue and near-infrared (Rikimaru 2002)",
+        ),
+    ),
 }
 
 
@@ -144,7 +177,14 @@ def prior_for(scene: Scene, land_cover: str, *, index: str | None = None) -> Pri
         if land_cover in ("bare soil", "buildings") and {"nir", "red"} <= set(scene.bands):
             mask &= np.nan_to_num(compute_index(scene, "NDVI"), nan=1.0) < 0.25
         reason = f"{name} above {threshold:.2f}, {how}: {why}."
-        return Prior(land_cover, name, round(threshold, 3), reason, clean_mask(mask & scene.valid) & scene.valid, values)
+        return Prior(
+            land_cover,
+            name,
+            round(threshold, 3),
+            reason,
+            clean_mask(mask & scene.valid) & scene.valid,
+            values,
+        )
     needed = " or ".join("/".join(needed_bands(name)) for name, _, _ in choices)
     reason = f"No index tells {land_cover} from the bands {', '.join(scene.bands)}; it would need {needed}."
     return Prior(land_cover, None, None, reason, np.zeros(scene.shape, bool))

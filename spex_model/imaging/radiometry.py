@@ -31,7 +31,12 @@ def _make(count: int, scale: float, offset: float, calibrated: bool, zero: bool,
 
 
 def declare_radiometry(
-    dataset: DatasetReader, named: BandNames, keep: Sequence[int], *, scale: float | None, offset: float | None
+    dataset: DatasetReader,
+    named: BandNames,
+    keep: Sequence[int],
+    *,
+    scale: float | None,
+    offset: float | None,
 ) -> Radiometry:
     """Scale and offset of the kept bands (1-based numbers): the caller's, the file's, the product's, else a default."""
     count = len(keep)
@@ -43,9 +48,18 @@ def declare_radiometry(
     if (scales != 1).any() or (offsets != 0).any():
         return Radiometry(scales, offsets, True, integer, ())
     if dataset.dtypes[0] in ("uint8", "int8"):
-        return _make(count, 1 / 255, 0.0, False, False, "The values are 8-bit brightness, not calibrated reflectance; thresholds adapt to the image.")
+        return _make(
+            count,
+            1 / 255,
+            0.0,
+            False,
+            False,
+            "The values are 8-bit brightness, not calibrated reflectance; thresholds adapt to the image.",
+        )
     tags = {key.lower(): value for key, value in dataset.tags().items()}
-    hints = " ".join([dataset.name.rsplit("/", 1)[-1], *tags.values(), *(text or "" for text in dataset.descriptions)]).lower()
+    hints = " ".join(
+        [dataset.name.rsplit("/", 1)[-1], *tags.values(), *(text or "" for text in dataset.descriptions)]
+    ).lower()
     if integer and re.search(r"sentinel[-_ ]?2|msil[12]|\bs2[abc]?_", hints):
         return _sentinel2(tags, hints, count)
     if dataset.dtypes[0] == "uint16" and re.search(r"sr_b[1-7]|l[ceto]0[4-9]_l2|landsat.*(c2|collection 2)", hints):
@@ -56,7 +70,10 @@ def declare_radiometry(
 def _sentinel2(tags: dict[str, str], hints: str, count: int) -> Radiometry:
     """The -1000 offset where the tags name a baseline of 04.00 or later; without a baseline the choice is said."""
     found = re.search(r"_n(\d{2})(\d{2})_", hints)
-    baseline = next((value for key, value in tags.items() if "baseline" in key), f"{found[1]}.{found[2]}" if found else None)
+    baseline = next(
+        (value for key, value in tags.items() if "baseline" in key),
+        f"{found[1]}.{found[2]}" if found else None,
+    )
     if baseline is None:
         note = (
             "The file does not tell its Sentinel-2 processing baseline; values are taken as DN / 10000 without the offset of "
@@ -81,7 +98,9 @@ def _by_range(dataset: DatasetReader, keep: Sequence[int], integer: bool) -> Rad
     if not integer and top <= 2.0:
         return _make(count, 1.0, 0.0, True, False)
     if top <= 255:
-        note = f"The values reach {top:g} and no scale is declared; they are read as 8-bit brightness, not as reflectance."
+        note = (
+            f"The values reach {top:g} and no scale is declared; they are read as 8-bit brightness, not as reflectance."
+        )
         return _make(count, 1 / 255, 0.0, False, integer, note)
     if top <= 20_000:
         note = f"No scale is declared; values up to {top:,.0f} are read as reflectance x 10,000. Give --scale and --offset to change that."

@@ -131,7 +131,10 @@ def _georeferenced_gsd_m(dataset: DatasetReader) -> float:
     """Pixel size in metres at the image's centre: mean of both directions, measured on the ellipsoid."""
     to_degrees = Transformer.from_crs(CRS.from_wkt(dataset.crs.to_wkt()), "EPSG:4326", always_xy=True)
     row, column = dataset.height / 2, dataset.width / 2
-    x, y = zip(*(dataset.transform @ point for point in ((column, row), (column + 1, row), (column, row + 1))), strict=True)
+    x, y = zip(
+        *(dataset.transform @ point for point in ((column, row), (column + 1, row), (column, row + 1))),
+        strict=True,
+    )
     longitude, latitude = to_degrees.transform(x, y)
     geod = Geod(ellps="WGS84")
     steps = [geod.inv(longitude[0], latitude[0], longitude[end], latitude[end])[2] for end in (1, 2)]
@@ -146,18 +149,28 @@ def _pixel_size(dataset: DatasetReader, gsd_m: float | None) -> tuple[float | No
         try:
             gsd_m = float(tagged)
         except ValueError:
-            return None, f"The file's pixel size tag GSD_M says '{tagged}', which is no number; it was left aside."
+            return (
+                None,
+                f"The file's pixel size tag GSD_M says '{tagged}', which is no number; it was left aside.",
+            )
         return gsd_m, f"The pixel size of {gsd_m:g} m is from the file's GSD_M tag."
     if gsd_m is None:
         return None, (
-            "The file is not georeferenced: areas are in pixels. Say the pixel size (\"pixels are 30 m\") to get hectares."
+            'The file is not georeferenced: areas are in pixels. Say the pixel size ("pixels are 30 m") to get hectares.'
         )
     return gsd_m, f"The pixel size of {gsd_m:g} m was given, the file is not georeferenced."
 
 
 def _acquired(dataset: DatasetReader) -> date | None:
     for key, value in dataset.tags().items():
-        if key.lower() in ("datetime", "tifftag_datetime", "acquired", "date_acquired", "acquisition_date", "sensing_time"):
+        if key.lower() in (
+            "datetime",
+            "tifftag_datetime",
+            "acquired",
+            "date_acquired",
+            "acquisition_date",
+            "sensing_time",
+        ):
             digits = "".join(character for character in value if character.isdigit())[:8]
             try:
                 return date(int(digits[:4]), int(digits[4:6]), int(digits[6:8]))

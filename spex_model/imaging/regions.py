@@ -9,7 +9,14 @@ from scipy.ndimage import find_objects, label
 from spex_model.imaging.areas import label_areas_m2
 from spex_model.imaging.scene import Scene
 
-SIZE_WORDS = ((0.10, "huge"), (0.03, "large"), (0.01, "somewhat large"), (0.003, "medium"), (0.0005, "small"), (0.0, "very tiny"))
+SIZE_WORDS = (
+    (0.10, "huge"),
+    (0.03, "large"),
+    (0.01, "somewhat large"),
+    (0.003, "medium"),
+    (0.0005, "small"),
+    (0.0, "very tiny"),
+)
 """Least share of the valid pixels for each size word."""
 
 PLACE_WORDS = (
@@ -47,7 +54,7 @@ class Region:
 
     @property
     def shape_word(self) -> str:
-        """"elongated", "round" or "irregular"; regions of fewer than 12 pixels are "compact"."""
+        """ "elongated", "round" or "irregular"; regions of fewer than 12 pixels are "compact"."""
         if self.pixels < 12:
             return "compact"
         if self.elongation >= ELONGATED:
@@ -76,7 +83,9 @@ def place_word(centroid_px: tuple[float, float], shape: tuple[int, int]) -> str:
     return PLACE_WORDS[row][column]
 
 
-def _rectangle(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> tuple[tuple[tuple[float, float], ...], float]:
+def _rectangle(
+    rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]
+) -> tuple[tuple[tuple[float, float], ...], float]:
     """Corners (x, y) 0-1 and side ratio of the minimum-area rectangle around pixels, their full squares included."""
     corners = np.concatenate([np.stack([columns + dx, rows + dy], 1) for dx in (0, 1) for dy in (0, 1)])
     rectangle = shapely.oriented_envelope(shapely.multipoints(corners.astype(float)))
@@ -95,7 +104,12 @@ def _edge_pixels(piece: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def find_regions(
-    mask: np.ndarray, scene: Scene, *, index_values: np.ndarray | None = None, min_pixels: int = 1, limit: int | None = None
+    mask: np.ndarray,
+    scene: Scene,
+    *,
+    index_values: np.ndarray | None = None,
+    min_pixels: int = 1,
+    limit: int | None = None,
 ) -> list[Region]:
     """Regions of a mask (H, W) bool, largest first; `limit` bounds how many are described."""
     labels, count = label_regions(mask & scene.valid)

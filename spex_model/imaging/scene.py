@@ -82,8 +82,14 @@ class Scene:
         """The same image with its bands named anew. Raises BandsError for unknown, repeated or too few names."""
         bands = parse_band_names(names)
         if len(bands) != len(self.bands):
-            raise BandsError(f"The image has {len(self.bands)} bands, but {len(bands)} names were given: {', '.join(bands)}.")
-        return replace(self, bands=bands, assumptions=tuple(note for note in self.assumptions if "band" not in note.lower()))
+            raise BandsError(
+                f"The image has {len(self.bands)} bands, but {len(bands)} names were given: {', '.join(bands)}."
+            )
+        return replace(
+            self,
+            bands=bands,
+            assumptions=tuple(note for note in self.assumptions if "band" not in note.lower()),
+        )
 
 
 def parse_band_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -38,7 +38,11 @@ class MultiscaleAggregation(nn.Module):
             fused = hidden + F.relu(norm(smooth(hidden)))
             coarsest = fused if coarsest is None else coarsest
         assert fused is not None and coarsest is not None  # the pyramid has at least three stages
-        return self.widen(fused), coarsest, [self.high_res_stride1(features[0]), self.high_res_stride2(features[1])]
+        return (
+            self.widen(fused),
+            coarsest,
+            [self.high_res_stride1(features[0]), self.high_res_stride2(features[1])],
+        )
 
 
 class ImageTokens(nn.Module):

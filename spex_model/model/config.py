@@ -53,5 +53,7 @@ class SpexConfig:
         values = json.loads(path.read_text())
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ValueError(f"{path.name} holds unknown settings: {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
+            raise ValueError(
+                f"{path.name} holds unknown settings: {', '.join(unknown)}. Known: {', '.join(sorted(known))}."
+            )
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})

@@ -26,7 +26,9 @@ class VisionFeatures:
 
     def to(self, dtype: torch.dtype) -> "VisionFeatures":
         """The same features in another dtype (bfloat16 halves what a cache holds)."""
-        return VisionFeatures(self.embedding.to(dtype), [map_.to(dtype) for map_ in self.high_res], self.tokens.to(dtype))
+        return VisionFeatures(
+            self.embedding.to(dtype), [map_.to(dtype) for map_ in self.high_res], self.tokens.to(dtype)
+        )
 
 
 class SpexVision(nn.Module):

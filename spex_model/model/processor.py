@@ -120,9 +120,7 @@ class SceneFeatures:
     def _encode(self, pixel_values: Tensor) -> VisionFeatures:
         padded = pad_to_stride(pixel_values[None], self.vision.encoder.stride)
         parameter = next(self.vision.parameters())
-        return self.vision.encode(
-            padded.to(parameter.device, parameter.dtype, memory_format=torch.channels_last)
-        )
+        return self.vision.encode(padded.to(parameter.device, parameter.dtype, memory_format=torch.channels_last))
 
     def tile(self, window: Window) -> VisionFeatures:
         """The features of one window, from the cache or encoded now."""

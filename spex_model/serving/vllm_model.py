@@ -61,9 +61,7 @@ class ImageTokensParser(MultiModalDataParser):
                 f"image_embeds has shape {tuple(tokens.shape)}; {self._num_image_tokens} image tokens are needed."
             )
         if not tokens.is_floating_point() or not bool(torch.isfinite(tokens).all()):
-            raise ValueError(
-                "image_embeds must be floating point and finite; it holds NaN, infinity or integers."
-            )
+            raise ValueError("image_embeds must be floating point and finite; it holds NaN, infinity or integers.")
 
 
 class SpexProcessingInfo(BaseProcessingInfo):
@@ -88,9 +86,7 @@ class SpexDummyInputs(BaseDummyInputsBuilder[SpexProcessingInfo]):
     def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
         return IMAGE_TOKEN * mm_counts.get("image", 0)
 
-    def get_dummy_mm_data(
-        self, seq_len: int, mm_counts: Mapping[str, int], mm_options: Any
-    ) -> dict[str, Any]:
+    def get_dummy_mm_data(self, seq_len: int, mm_counts: Mapping[str, int], mm_options: Any) -> dict[str, Any]:
         config = self.info.get_hf_config()
         shape = (config.num_image_tokens, config.vision_hidden_size)
         images = [torch.zeros(shape) for _ in range(mm_counts.get("image", 0))]

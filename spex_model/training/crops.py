@@ -37,7 +37,11 @@ def _window(tile: Tile, size: int, rng: np.random.Generator) -> tuple[slice, sli
     """A random square of the tile and the zoom that brings it to `size`; fine pixels may be coarsened by 2.5."""
     limit = min(tile.valid.shape)
     coarsest = min(limit, int(size * 2.5)) if tile.gsd_m < 5 else min(limit, size)
-    side = int(np.exp(rng.uniform(np.log(min(size * 0.6, coarsest)), np.log(coarsest)))) if rng.random() < 0.6 else min(size, limit)
+    side = (
+        int(np.exp(rng.uniform(np.log(min(size * 0.6, coarsest)), np.log(coarsest))))
+        if rng.random() < 0.6
+        else min(size, limit)
+    )
     row = rng.integers(0, tile.valid.shape[0] - side + 1)
     col = rng.integers(0, tile.valid.shape[1] - side + 1)
     return slice(row, row + side), slice(col, col + side), size / side

@@ -22,7 +22,14 @@ LANDSAT_BANDS = ("coastal", "blue", "green", "red", "nir", "swir1", "swir2")
 SIX_BANDS = ("blue", "green", "red", "nir", "swir1", "swir2")
 SOURCES = ("landsat", "naip", "buildings", "clouds", "synthetic")
 
-HELD_OUT_CITIES = ("whu_milan", "whu_ottawa", "whu_taiwan", "spacenet_RGB-PanSharpen_AOI_3_Paris", "potsdam", "inria_austin3")
+HELD_OUT_CITIES = (
+    "whu_milan",
+    "whu_ottawa",
+    "whu_taiwan",
+    "spacenet_RGB-PanSharpen_AOI_3_Paris",
+    "potsdam",
+    "inria_austin3",
+)
 """Aerial tiles of these places are never trained on."""
 
 HELD_OUT_CLOUD_SCENE = "sentinel2"
@@ -143,7 +150,17 @@ def load_buildings(folder: Path) -> list[Tile]:
             planes[cover][outline] = 0
         valid = np.ones(outline.shape, bool)
         tiles.append(
-            Tile(stem, "buildings", stem.rsplit("_", 1)[0], reflectance, valid, _stack(planes), ("red", "green", "blue"), 0.4, False)
+            Tile(
+                stem,
+                "buildings",
+                stem.rsplit("_", 1)[0],
+                reflectance,
+                valid,
+                _stack(planes),
+                ("red", "green", "blue"),
+                0.4,
+                False,
+            )
         )
     return tiles
 
@@ -192,7 +209,9 @@ def split(tiles: list[Tile], fold: int = 0) -> tuple[list[Tile], list[Tile]]:
     """(training, held out) by site."""
     sites = sorted({tile.site for tile in tiles if tile.source == "landsat"}, key=int)
     naip = sorted({tile.site for tile in tiles if tile.source == "naip"})
-    held = [t for t in tiles if is_held_out(t, sites, fold) or (t.source == "naip" and len(naip) > 1 and t.site == naip[-1])]
+    held = [
+        t for t in tiles if is_held_out(t, sites, fold) or (t.source == "naip" and len(naip) > 1 and t.site == naip[-1])
+    ]
     names = {(tile.source, tile.name) for tile in held}
     return [tile for tile in tiles if (tile.source, tile.name) not in names], held
 

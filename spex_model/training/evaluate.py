@@ -92,7 +92,11 @@ def synthetic_cases() -> Iterator[tuple[str, Scene, dict[str, np.ndarray]]]:
     for variant in VARIANTS:
         for seed in range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + SCENES_A_VARIANT):
             made = evaluation_scene(seed, variant)
-            yield f"synthetic {variant}", made.scene, {cover: cover_mask(made.labels, cover) for cover in LAND_COVERS}
+            yield (
+                f"synthetic {variant}",
+                made.scene,
+                {cover: cover_mask(made.labels, cover) for cover in LAND_COVERS},
+            )
 
 
 def real_cases(imagery: Path) -> Iterator[tuple[str, Scene, dict[str, np.ndarray]]]:
@@ -108,7 +112,9 @@ def index_masks(scene: Scene, land_cover: str) -> dict[str, np.ndarray]:
     return {name: prior_for(scene, land_cover, index=name).mask for name in names if name in available_indices(scene)}
 
 
-def measure(speaker: Speaker, cases: Iterator[tuple[str, Scene, dict[str, np.ndarray]]], *, rgb_too: bool) -> dict[str, Any]:
+def measure(
+    speaker: Speaker, cases: Iterator[tuple[str, Scene, dict[str, np.ndarray]]], *, rgb_too: bool
+) -> dict[str, Any]:
     """Tallies a group, land cover and method; with `rgb_too` the model also answers from red, green and blue alone."""
     tallies: dict[tuple[str, str, str], Tally] = {}
     swapped: dict[tuple[str, str, str], Tally] = {}
@@ -118,7 +124,11 @@ def measure(speaker: Speaker, cases: Iterator[tuple[str, Scene, dict[str, np.nda
             views["model, RGB only"] = _keep_bands(scene, VISIBLE)
         for name, view in views.items():
             features = SceneFeatures(speaker.vision, view)
-            states = {cover: speaker.states(view, features, cover) for cover in LAND_COVERS if (labels[cover] != UNKNOWN).any()}
+            states = {
+                cover: speaker.states(view, features, cover)
+                for cover in LAND_COVERS
+                if (labels[cover] != UNKNOWN).any()
+            }
             for cover, said in states.items():
                 mask = (decode_scene(features, said) > 0) & view.valid
                 tallies.setdefault((group, cover, name), Tally()).add(mask, labels[cover])
@@ -136,7 +146,10 @@ def measure(speaker: Speaker, cases: Iterator[tuple[str, Scene, dict[str, np.nda
 
 def table(figures: dict[str, Any]) -> str:
     """The figures as a Markdown table."""
-    lines = ["| images | land cover | method | IoU | area error | clean when absent |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| images | land cover | method | IoU | area error | clean when absent |",
+        "|---|---|---|---|---|---|",
+    ]
     for key, values in figures.items():
         cells = ["-" if value is None else f"{value:.3f}" for value in values.values()]
         lines.append(f"| {' | '.join(key.split(' | ') + cells)} |")

@@ -17,7 +17,11 @@ WATERS = ("clear water", "coastal water", "turbid water", "muddy water", "green 
 def smooth_noise(shape: tuple[int, int], cells: float, rng: np.random.Generator) -> np.ndarray:
     """Spatially correlated noise (H, W) float32 of about zero mean and unit deviation, features about `cells` pixels wide."""
     coarse = (max(3, int(shape[0] / cells) + 3), max(3, int(shape[1] / cells) + 3))
-    values = zoom(rng.normal(size=coarse).astype(np.float32), (shape[0] / coarse[0] * 1.01, shape[1] / coarse[1] * 1.01), order=1)
+    values = zoom(
+        rng.normal(size=coarse).astype(np.float32),
+        (shape[0] / coarse[0] * 1.01, shape[1] / coarse[1] * 1.01),
+        order=1,
+    )
     values = values[: shape[0], : shape[1]]
     if values.shape != shape:
         values = np.pad(values, ((0, shape[0] - values.shape[0]), (0, shape[1] - values.shape[1])), mode="edge")
@@ -80,7 +84,9 @@ def draw_fields(canvas: Canvas, field_m: float) -> None:
 
 def draw_forest(canvas: Canvas, share: float, crown_m: float = 12.0) -> None:
     """Woods where a smooth field is high, with crowns and gaps of shade."""
-    noise = smooth_noise(canvas.shape, canvas.shape[0] / 5, canvas.rng) + 0.35 * smooth_noise(canvas.shape, canvas.shape[0] / 24, canvas.rng)
+    noise = smooth_noise(canvas.shape, canvas.shape[0] / 5, canvas.rng) + 0.35 * smooth_noise(
+        canvas.shape, canvas.shape[0] / 24, canvas.rng
+    )
     where = noise > np.quantile(noise, 1 - share)
     canvas.paint(where, "conifers" if canvas.rng.random() < 0.4 else "broadleaves")
     crowns = smooth_noise(canvas.shape, max(2.0, crown_m / canvas.metres), canvas.rng)
@@ -89,7 +95,9 @@ def draw_forest(canvas: Canvas, share: float, crown_m: float = 12.0) -> None:
 
 def draw_bare_patch(canvas: Canvas, share: float) -> None:
     """Open ground, such as a quarry or a dry slope."""
-    noise = smooth_noise(canvas.shape, canvas.shape[0] / 4, canvas.rng) + 0.3 * smooth_noise(canvas.shape, canvas.shape[0] / 30, canvas.rng)
+    noise = smooth_noise(canvas.shape, canvas.shape[0] / 4, canvas.rng) + 0.3 * smooth_noise(
+        canvas.shape, canvas.shape[0] / 30, canvas.rng
+    )
     canvas.paint(noise > np.quantile(noise, 1 - share), ("dark soil", "light soil", "sand")[canvas.rng.integers(3)])
 
 
@@ -134,14 +142,18 @@ def draw_ribbon(canvas: Canvas, width: float, name: str, *, straight: bool = Fal
     return where
 
 
-def _rectangle(centre: np.ndarray, sides: tuple[float, float], angle: float, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _rectangle(
+    centre: np.ndarray, sides: tuple[float, float], angle: float, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     half = np.array([(-1, -1), (-1, 1), (1, 1), (1, -1)]) * np.array(sides) / 2
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     corners = half @ turn.T + centre
     return polygon(corners[:, 0], corners[:, 1], shape)
 
 
-def draw_house(canvas: Canvas, centre: np.ndarray, sides: tuple[float, float], angle: float, shadow: tuple[int, int]) -> None:
+def draw_house(
+    canvas: Canvas, centre: np.ndarray, sides: tuple[float, float], angle: float, shadow: tuple[int, int]
+) -> None:
     """One roof with two slopes of different light, and its shadow."""
     where = np.zeros(canvas.shape, bool)
     where[_rectangle(centre, sides, angle, canvas.shape)] = True
@@ -165,21 +177,35 @@ def draw_town(canvas: Canvas, centre: np.ndarray, radius: float, house_m: tuple[
     inside = np.hypot(along, across) < radius * (1 + 0.15 * smooth_noise(canvas.shape, radius / 2 + 2, rng))
     canvas.paint(inside & (canvas.materials != material("sand")), "lawn")
     street = max(1.0, rng.uniform(6, 10) / canvas.metres)
-    streets = inside & ((np.abs((along + block / 2) % block - block / 2) < street / 2) | (np.abs((across + block / 2) % (1.6 * block) - 0.8 * block) < street / 2))
+    streets = inside & (
+        (np.abs((along + block / 2) % block - block / 2) < street / 2)
+        | (np.abs((across + block / 2) % (1.6 * block) - 0.8 * block) < street / 2)
+    )
     canvas.paint(streets, "asphalt")
     low, high = house_m[0] / canvas.metres, house_m[1] / canvas.metres
-    shadow = tuple(int(round(value)) for value in rng.uniform(2, 6) / canvas.metres * np.array([np.cos(angle + 1), np.sin(angle + 1)]))
+    shadow = tuple(
+        int(round(value))
+        for value in rng.uniform(2, 6) / canvas.metres * np.array([np.cos(angle + 1), np.sin(angle + 1)])
+    )
     step = (low + high) / 2 * rng.uniform(1.3, 1.9)
     spots = np.arange(-radius, radius, step)
     for u in spots:
         for v in spots:
             along_, across_ = u + rng.normal(0, step * 0.08), v + rng.normal(0, step * 0.08)
-            position = centre + np.array([along_ * np.cos(angle) - across_ * np.sin(angle), along_ * np.sin(angle) + across_ * np.cos(angle)])
+            position = centre + np.array(
+                [
+                    along_ * np.cos(angle) - across_ * np.sin(angle),
+                    along_ * np.sin(angle) + across_ * np.cos(angle),
+                ]
+            )
             row, column = (int(value) for value in position)
             free = 0 <= row < canvas.shape[0] and 0 <= column < canvas.shape[1] and inside[row, column]
             if free and rng.random() < 0.85:
                 sides = (rng.uniform(low, high), rng.uniform(low, high))
-                clear = min(abs((along_ + block / 2) % block - block / 2), abs((across_ + block / 2) % (1.6 * block) - 0.8 * block))
+                clear = min(
+                    abs((along_ + block / 2) % block - block / 2),
+                    abs((across_ + block / 2) % (1.6 * block) - 0.8 * block),
+                )
                 if clear > street / 2 + min(sides) / 3:
                     draw_house(canvas, position, sides, angle, (shadow[0], shadow[1]))
 

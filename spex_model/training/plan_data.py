@@ -29,9 +29,36 @@ _UNITS = {
     "acres": ("acres", "acre"), "km2": ("km2", "square kilometres", "km²"), "px": ("pixels", "px"),
     "percent": ("percent", "%", "percent of the image"),
 }  # fmt: skip
-_PLACES = ("north", "south", "east", "west", "north-east", "north-west", "south-east", "south-west", "center", "top", "bottom", "left", "right")
+_PLACES = (
+    "north",
+    "south",
+    "east",
+    "west",
+    "north-east",
+    "north-west",
+    "south-east",
+    "south-west",
+    "center",
+    "top",
+    "bottom",
+    "left",
+    "right",
+)
 _COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown", "white", "black")
-_PIECE = ("one", "lake", "piece", "area", "patch", "region", "field", "pond", "forest", "building", "blob", "part")
+_PIECE = (
+    "one",
+    "lake",
+    "piece",
+    "area",
+    "patch",
+    "region",
+    "field",
+    "pond",
+    "forest",
+    "building",
+    "blob",
+    "part",
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +78,11 @@ def _state(rng: random.Random) -> tuple[str, list[str]]:
     """A random set of layers and the names in it, the active one first."""
     names = rng.sample(list(COVER_WORDS), rng.choice((1, 1, 1, 2, 2, 3)))
     if rng.random() < 0.15:
-        names[-1] = f"{names[-1]} 2" if names[-1] in names[:-1] else rng.choice(("lakes", "north field", "my layer", "big woods"))
+        names[-1] = (
+            f"{names[-1]} 2"
+            if names[-1] in names[:-1]
+            else rng.choice(("lakes", "north field", "my layer", "big woods"))
+        )
     active = rng.choice(names)
     text = ", ".join(f"{name}{'*' if name == active else ''} {int(rng.expovariate(0.05)) + 1}" for name in names)
     return text, [active, *(name for name in names if name != active)]
@@ -82,13 +113,31 @@ def _extract(rng: random.Random) -> PlanExample:
     layers = "none" if rng.random() < 0.5 else _state(rng)[0]
     message = rng.choice(_SHOW).format(c=phrase)
     if rng.random() < 0.12:
-        step, words = rng.choice(((("keep_largest", 1), "only the biggest {c}"), (("keep_largest", 1), "show me the largest of the {c}"), (("keep_largest", 3), "the three biggest {c}")))
-        names = {"water": "lakes", "buildings": "buildings", "trees": "forests", "vegetation": "green areas", "bare soil": "bare fields"}
+        step, words = rng.choice(
+            (
+                (("keep_largest", 1), "only the biggest {c}"),
+                (("keep_largest", 1), "show me the largest of the {c}"),
+                (("keep_largest", 3), "the three biggest {c}"),
+            )
+        )
+        names = {
+            "water": "lakes",
+            "buildings": "buildings",
+            "trees": "forests",
+            "vegetation": "green areas",
+            "bare soil": "bare fields",
+        }
         cover = covers[0]
         plan = _json(intent="extract", land_covers=[cover], steps=[{"op": step[0], "count": step[1]}])
         return PlanExample(words.format(c=names[cover]), "none", plan)
     if rng.random() < 0.06:
-        index = {"water": "NDWI", "vegetation": "NDVI", "trees": "NDVI", "buildings": "NDBI", "bare soil": "BI"}[covers[0]]
+        index = {
+            "water": "NDWI",
+            "vegetation": "NDVI",
+            "trees": "NDVI",
+            "buildings": "NDBI",
+            "bare soil": "BI",
+        }[covers[0]]
         word = rng.choice(COVER_WORDS[covers[0]][:3])
         message = rng.choice(("{c} with {i} only", "just use {i} for {c}", "{c} by {i} alone")).format(c=word, i=index)
         return PlanExample(message, layers, _json(intent="extract", land_covers=[covers[0]], index=index))
@@ -105,7 +154,13 @@ def _steps(rng: random.Random) -> tuple[str, dict[str, object]]:
     distance = rng.choice((1, 2, 5, 10, 15, 20, 30, 50, 100, 200))
     length, spoken = rng.choice((("m", f"{distance} m"), ("m", f"{distance} metres"), ("px", f"{distance} pixels")))
     index, limit = rng.choice(("NDVI", "NDWI", "MNDWI", "NDBI")), rng.choice((0.1, 0.2, 0.3, 0.4, 0.5, 0.6))
-    where = {"center": "the center", "top": "the top", "bottom": "the bottom", "left": "the left", "right": "the right"}.get(place, f"the {place}")
+    where = {
+        "center": "the center",
+        "top": "the top",
+        "bottom": "the bottom",
+        "left": "the left",
+        "right": "the right",
+    }.get(place, f"the {place}")
     options: list[Callable[[], tuple[tuple[str, ...], dict[str, object]]]] = [
         lambda: (("only the biggest {p}", "keep the largest {p}", "just the biggest", "only the largest one please", "the biggest {p} only", "biggest one", "i only need the largest {p}", "remove all but the largest", "nur den größten", "seulement le plus grand", "solo el más grande", "只要最大的"), {"op": "keep_largest", "count": 1}),
         lambda: (("keep the {n} largest", "only the {n} biggest {p}s", "top {n} by size", "the {n} largest please"), {"op": "keep_largest", "count": many}),
@@ -152,9 +207,15 @@ def _refine(rng: random.Random) -> PlanExample:
     elif rng.random() < 0.2:
         second, extra = _steps(rng)
         if extra["op"] != step["op"]:
-            return PlanExample(f"{words} and {second}" if rng.random() < 0.6 else f"{words}, then {second}", layers, _json(intent="refine", steps=[step, extra]))
+            return PlanExample(
+                f"{words} and {second}" if rng.random() < 0.6 else f"{words}, then {second}",
+                layers,
+                _json(intent="refine", steps=[step, extra]),
+            )
     if len(names) > 1 and rng.random() < 0.15 and "layer" not in step:
-        return PlanExample(f"for the {names[1]}: {words}", layers, _json(intent="refine", target=names[1], steps=[step]))
+        return PlanExample(
+            f"for the {names[1]}: {words}", layers, _json(intent="refine", target=names[1], steps=[step])
+        )
     return PlanExample(words, layers, _json(intent="refine", steps=[step]))
 
 
@@ -198,8 +259,14 @@ def _targeted(rng: random.Random) -> PlanExample:
         target = rng.choice(names)
         return PlanExample(rng.choice(named).format(t=target), layers, _json(intent=intent, target=target))
     if intent == "export" and rng.random() < 0.4:
-        word, kind = rng.choice((("geojson", "geojson"), ("geotiff", "geotiff"), ("png", "png"), ("geopackage", "gpkg")))
-        return PlanExample(rng.choice(("as {k} please", "export as {k}", "download {k}")).format(k=word), layers, _json(intent=intent, format=kind))
+        word, kind = rng.choice(
+            (("geojson", "geojson"), ("geotiff", "geotiff"), ("png", "png"), ("geopackage", "gpkg"))
+        )
+        return PlanExample(
+            rng.choice(("as {k} please", "export as {k}", "download {k}")).format(k=word),
+            layers,
+            _json(intent=intent, format=kind),
+        )
     return PlanExample(rng.choice(active), layers, _json(intent=intent))
 
 
@@ -208,30 +275,73 @@ def _settings(rng: random.Random) -> PlanExample:
     draw = rng.randrange(5)
     if draw == 0:
         value = rng.choice((0.3, 0.5, 0.6, 1, 1.5, 2, 3, 5, 10, 15, 20, 30, 60))
-        message = rng.choice(("pixels are {v} m", "the pixel size is {v} metres", "each pixel is {v} m", "one pixel is {v} meters", "resolution {v} m", "gsd is {v} m"))
+        message = rng.choice(
+            (
+                "pixels are {v} m",
+                "the pixel size is {v} metres",
+                "each pixel is {v} m",
+                "one pixel is {v} meters",
+                "resolution {v} m",
+                "gsd is {v} m",
+            )
+        )
         return PlanExample(message.format(v=value), layers, _json(intent="set_pixel_size", value=value))
     if draw == 1:
-        bands = rng.choice((["blue", "green", "red", "nir"], ["red", "green", "blue"], ["red", "green", "blue", "nir"], ["green", "red", "nir"], ["nir", "red", "green"]))
+        bands = rng.choice(
+            (
+                ["blue", "green", "red", "nir"],
+                ["red", "green", "blue"],
+                ["red", "green", "blue", "nir"],
+                ["green", "red", "nir"],
+                ["nir", "red", "green"],
+            )
+        )
         message = rng.choice(("the bands are {b}", "band order is {b}", "bands: {b}"))
         return PlanExample(message.format(b=", ".join(bands)), layers, _json(intent="set_bands", bands=bands))
     if draw == 2:
         colour, named = rng.choice(_COLOURS), rng.random() < 0.5
-        message = rng.choice(("make the {t} {c}", "colour the {t} {c}", "draw {t} in {c}") if named else ("make it {c}", "colour it {c}", "in {c} please"))
+        message = rng.choice(
+            ("make the {t} {c}", "colour the {t} {c}", "draw {t} in {c}")
+            if named
+            else ("make it {c}", "colour it {c}", "in {c} please")
+        )
         target = {"target": names[0]} if named else {}
-        return PlanExample(message.format(t=names[0], c=colour), layers, _json(intent="colour", **target, colour=colour))
+        return PlanExample(
+            message.format(t=names[0], c=colour), layers, _json(intent="colour", **target, colour=colour)
+        )
     if draw == 3:
         name = rng.choice(("lakes", "my fields", "old town", "flood 2024", "plot A", "north woods"))
-        return PlanExample(rng.choice(("call it {n}", "rename it to {n}", "name this {n}")).format(n=name), layers, _json(intent="rename", name=name))
+        return PlanExample(
+            rng.choice(("call it {n}", "rename it to {n}", "name this {n}")).format(n=name),
+            layers,
+            _json(intent="rename", name=name),
+        )
     if len(names) > 1:
         message = rng.choice(("compare {a} and {b}", "is there more {a} than {b}?", "{a} versus {b}"))
-        return PlanExample(message.format(a=names[0], b=names[1]), layers, _json(intent="compare", target=names[0], other=names[1]))
+        return PlanExample(
+            message.format(a=names[0], b=names[1]),
+            layers,
+            _json(intent="compare", target=names[0], other=names[1]),
+        )
     return PlanExample("which part of the image do you mean by that?", layers, _json(intent="help"))
 
 
 def _roughen(message: str, rng: random.Random) -> str:
     """Type it as people do: case, politeness, a slip of the finger, missing punctuation."""
     if rng.random() < 0.25:
-        message = rng.choice(("please {m}", "{m} please", "ok, {m}", "can you {m}", "now {m}", "hey, {m}", "{m}, thanks", "i would like: {m}", "hmm {m}")).format(m=message)
+        message = rng.choice(
+            (
+                "please {m}",
+                "{m} please",
+                "ok, {m}",
+                "can you {m}",
+                "now {m}",
+                "hey, {m}",
+                "{m}, thanks",
+                "i would like: {m}",
+                "hmm {m}",
+            )
+        ).format(m=message)
     if rng.random() < 0.12 and len(message) > 8 and not re.search(r"\d", message):
         spot = rng.randrange(1, len(message) - 2)
         message = rng.choice((

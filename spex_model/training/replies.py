@@ -16,7 +16,15 @@ from torch import Tensor, nn
 from spex_model.imaging.landcover import LAND_COVERS
 from spex_model.imaging.scene import Scene
 from spex_model.model.config import SpexConfig
-from spex_model.model.weights import ADAPTER_FILE, ASSETS, IMAGE_TOKEN_ID, PROJECTOR, find_base, load_base, merge_adapter
+from spex_model.model.weights import (
+    ADAPTER_FILE,
+    ASSETS,
+    IMAGE_TOKEN_ID,
+    PROJECTOR,
+    find_base,
+    load_base,
+    merge_adapter,
+)
 from spex_model.training.datasets import Tile, load_imagery, split, synthetic_tiles
 from spex_model.training.spie import scene_record
 from spex_model.training.synthesis import FIRST_EVALUATION_SEED
@@ -40,7 +48,14 @@ class Reply:
 def tile_scene(tile: Tile) -> Scene:
     """A tile as the scene that a user would have uploaded."""
     reflectance = np.where(tile.valid, tile.reflectance, np.nan).astype(np.float32)
-    return Scene(reflectance, tile.valid.copy(), tile.bands, gsd_m=tile.gsd_m, source=tile.name, calibrated=tile.calibrated)
+    return Scene(
+        reflectance,
+        tile.valid.copy(),
+        tile.bands,
+        gsd_m=tile.gsd_m,
+        source=tile.name,
+        calibrated=tile.calibrated,
+    )
 
 
 def load_adapted(assets: Path) -> tuple[Any, Any, nn.Linear]:
@@ -56,7 +71,12 @@ def load_adapted(assets: Path) -> tuple[Any, Any, nn.Linear]:
 
 @torch.inference_mode()
 def reply_batch(
-    model: Any, tokenizer: Any, projector: nn.Linear, prompts: list[str], images: Tensor, max_new_tokens: int = 120
+    model: Any,
+    tokenizer: Any,
+    projector: nn.Linear,
+    prompts: list[str],
+    images: Tensor,
+    max_new_tokens: int = 120,
 ) -> list[tuple[str, Tensor]]:
     """Greedy replies to prompts of one length each with its image tokens; states are post-norm, at each generated token.
 
@@ -72,7 +92,10 @@ def reply_batch(
         return embedded.masked_scatter((tokens == IMAGE_TOKEN_ID)[..., None], projector(images))
 
     generated = model.generate(
-        inputs_embeds=with_images(ids), attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens, do_sample=False
+        inputs_embeds=with_images(ids),
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
     )
     whole = torch.cat([ids, generated], 1)
     hidden = model.model(inputs_embeds=with_images(whole), use_cache=False).last_hidden_state
@@ -93,7 +116,9 @@ def cache_replies(options: argparse.Namespace) -> None:
     model, tokenizer, projector = load_adapted(options.assets)
     training, held_out = split(load_imagery(options.imagery))
     training = training[:: options.every] + synthetic_tiles(iter(range(0, 60)), size=256)
-    held_out = held_out + synthetic_tiles(iter(range(FIRST_EVALUATION_SEED + 500, FIRST_EVALUATION_SEED + 525)), size=256)
+    held_out = held_out + synthetic_tiles(
+        iter(range(FIRST_EVALUATION_SEED + 500, FIRST_EVALUATION_SEED + 525)), size=256
+    )
     rng = random.Random(0)
     jobs: dict[int, list[tuple[Tile, str, bool, str, Tensor]]] = {}
     for tiles, held in ((training, False), (held_out, True)):
@@ -110,10 +135,26 @@ def cache_replies(options: argparse.Namespace) -> None:
     groups = [group[start : start + 24] for group in jobs.values() for start in range(0, len(group), 24)]
     for number, group in enumerate(groups):
         images = torch.stack([job[4] for job in group])
-        for job, (text, states) in zip(group, reply_batch(model, tokenizer, projector, [job[3] for job in group], images), strict=True):
-            replies.append({"tile": f"{job[0].source}/{job[0].name}", "land_cover": job[1], "held_out": job[2], "text": text, "states": states.to(torch.bfloat16)})
+        for job, (text, states) in zip(
+            group, reply_batch(model, tokenizer, projector, [job[3] for job in group], images), strict=True
+        ):
+            replies.append(
+                {
+                    "tile": f"{job[0].source}/{job[0].name}",
+                    "land_cover": job[1],
+                    "held_out": job[2],
+                    "text": text,
+                    "states": states.to(torch.bfloat16),
+                }
+            )
         if number % 10 == 0:
-            log.info("%d of %d groups, %d replies, %.0f s", number + 1, len(groups), len(replies), time.monotonic() - began)
+            log.info(
+                "%d of %d groups, %d replies, %.0f s",
+                number + 1,
+                len(groups),
+                len(replies),
+                time.monotonic() - began,
+            )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(replies, options.out)
 

@@ -23,7 +23,12 @@ _INDEX_OF = {
     "water": ("MNDWI", "NDWI"), "vegetation": ("NDVI", "VARI"), "trees": ("NDVI", "VARI"), "buildings": ("NDBI",),
     "bare soil": ("BI",),
 }  # fmt: skip
-_BANDS = ("red, green, blue", "red, green, blue, nir", "blue, green, red, nir", "blue, green, red, nir, swir1, swir2")
+_BANDS = (
+    "red, green, blue",
+    "red, green, blue, nir",
+    "blue, green, red, nir",
+    "blue, green, red, nir, swir1, swir2",
+)
 _SHAPES = ("elongated", "round", "irregular", "irregular", "compact")
 _MEANING = {
     "MNDWI": "green light comes back far more than short-wave infrared",
@@ -57,7 +62,12 @@ def describe_prompt(land_cover: str, evidence: str, attributes: str) -> str:
 
 def _first(land_cover: str, count: int | None, rng: random.Random) -> str:
     if count is None:
-        return rng.choice((f"I look for {land_cover} by shape and texture here.", f"The {land_cover} must be told by shape and texture in this image."))
+        return rng.choice(
+            (
+                f"I look for {land_cover} by shape and texture here.",
+                f"The {land_cover} must be told by shape and texture in this image.",
+            )
+        )
     pieces = "1 region" if count == 1 else f"{count} regions"
     return rng.choice(
         (
@@ -72,7 +82,11 @@ def _about(rank: str, item: tuple[str, str, str], rng: random.Random) -> str:
     size, place, shape = item
     where = "in the center" if place == "center" else f"in the {place}"
     return rng.choice(
-        (f"The {rank} is {size} and {shape} and lies {where}.", f"The {rank}, {size} and {shape}, lies {where}.", f"{where.capitalize()} lies the {rank}, which is {size} and {shape}.")
+        (
+            f"The {rank} is {size} and {shape} and lies {where}.",
+            f"The {rank}, {size} and {shape}, lies {where}.",
+            f"{where.capitalize()} lies the {rank}, which is {size} and {shape}.",
+        )
     )
 
 

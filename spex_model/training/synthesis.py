@@ -61,7 +61,9 @@ def _regional(canvas: Canvas, variant: Variant, whole: bool) -> None:
     rng, size = canvas.rng, canvas.shape[0]
     landscape.draw_fields(canvas, rng.uniform(150, 600))
     landscape.draw_forest(canvas, rng.uniform(0.15, 0.35) if whole else rng.uniform(0.0, 0.6))
-    landscape.draw_bare_patch(canvas, rng.uniform(0.04, 0.08) if whole else rng.uniform(0.0, 0.25) * (rng.random() < 0.5))
+    landscape.draw_bare_patch(
+        canvas, rng.uniform(0.04, 0.08) if whole else rng.uniform(0.0, 0.25) * (rng.random() < 0.5)
+    )
     if not whole and rng.random() < 0.12:
         landscape.draw_bare_patch(canvas, 1.0)
     if not whole and rng.random() < 0.1:
@@ -91,7 +93,9 @@ def _draw_waters(canvas: Canvas, variant: Variant, whole: bool) -> None:
         return
     draw = rng.random()
     if draw < 0.15:
-        noise = landscape.smooth_noise(canvas.shape, size / 1.5, rng) + 0.1 * landscape.smooth_noise(canvas.shape, size / 20, rng)
+        noise = landscape.smooth_noise(canvas.shape, size / 1.5, rng) + 0.1 * landscape.smooth_noise(
+            canvas.shape, size / 20, rng
+        )
         canvas.paint(noise > np.quantile(noise, rng.uniform(0.2, 0.8)), kind())
     for _ in range(rng.integers(0, 3)):
         landscape.draw_ribbon(canvas, float(np.exp(rng.uniform(np.log(2), np.log(60)))), kind())
@@ -111,9 +115,20 @@ def _local(canvas: Canvas, variant: Variant) -> None:
         large = rng.random() < 0.25
         houses = (25.0, 60.0) if large else (8.0, 18.0)
         for _ in range(rng.integers(1, 3)):
-            landscape.draw_town(canvas, rng.uniform(0.2, 0.8, 2) * size, rng.uniform(0.3, 0.8) * size, houses, rng.uniform(2.4, 4.5) * houses[1])
+            landscape.draw_town(
+                canvas,
+                rng.uniform(0.2, 0.8, 2) * size,
+                rng.uniform(0.3, 0.8) * size,
+                houses,
+                rng.uniform(2.4, 4.5) * houses[1],
+            )
     for _ in range(rng.integers(0, 2)):
-        landscape.draw_ribbon(canvas, rng.uniform(5, 12) / canvas.metres, "asphalt" if rng.random() < 0.8 else "concrete", straight=True)
+        landscape.draw_ribbon(
+            canvas,
+            rng.uniform(5, 12) / canvas.metres,
+            "asphalt" if rng.random() < 0.8 else "concrete",
+            straight=True,
+        )
     landscape.draw_trees(canvas, int(rng.integers(5, 60)), (1.5, 6.0))
 
 
@@ -125,13 +140,19 @@ def _average(values: np.ndarray) -> np.ndarray:
 
 def _majority(classes: np.ndarray) -> np.ndarray:
     """The class that takes most of each 2 x 2 block."""
-    return np.stack([_average((classes == number).astype(np.float32)) for number in range(len(CLASSES))]).argmax(0).astype(np.uint8)
+    return (
+        np.stack([_average((classes == number).astype(np.float32)) for number in range(len(CLASSES))])
+        .argmax(0)
+        .astype(np.uint8)
+    )
 
 
 def _cover_with_clouds(values: np.ndarray, labels: np.ndarray, columns: list[int], rng: np.random.Generator) -> None:
     """Thick clouds (labelled so) and their shadows (which keep the ground's label), in place."""
     size = labels.shape[0]
-    noise = landscape.smooth_noise(labels.shape, size / 5, rng) + 0.5 * landscape.smooth_noise(labels.shape, size / 16, rng)
+    noise = landscape.smooth_noise(labels.shape, size / 5, rng) + 0.5 * landscape.smooth_noise(
+        labels.shape, size / 16, rng
+    )
     opacity = np.clip((noise - np.quantile(noise, rng.uniform(0.82, 0.95))) * 2.5, 0, 1)
     shift = rng.integers(size // 20, size // 8, 2) * rng.choice((-1, 1), 2)
     shadow = np.clip(np.roll(opacity, tuple(shift), (0, 1)) - opacity, 0, 1)
@@ -142,7 +163,13 @@ def _cover_with_clouds(values: np.ndarray, labels: np.ndarray, columns: list[int
 
 
 def synthesize(
-    seed: int, *, size: int = 512, gsd_m: float = 10.0, sensor: Sensor = "sentinel2", variant: Variant = "clear", whole: bool = False
+    seed: int,
+    *,
+    size: int = 512,
+    gsd_m: float = 10.0,
+    sensor: Sensor = "sentinel2",
+    variant: Variant = "clear",
+    whole: bool = False,
 ) -> SyntheticScene:
     """A synthetic scene of size x size pixels of gsd_m metres on a UTM grid.
 
@@ -158,13 +185,17 @@ def synthesize(
     light = canvas.brightness * canvas.shade * (1 + 0.05 * landscape.smooth_noise(canvas.shape, 3, rng))
     blur = 1.6 if variant == "mixed" else rng.uniform(0.5, 1.0)
     columns = [BANDS.index(name) for name in SENSOR_BANDS[sensor]]
-    values = np.stack([_average(gaussian_filter(REFLECTANCE[canvas.materials, column] * light, blur)) for column in columns])
+    values = np.stack(
+        [_average(gaussian_filter(REFLECTANCE[canvas.materials, column] * light, blur)) for column in columns]
+    )
     labels = _majority(MATERIAL_CLASS[canvas.materials])
     values *= 1 + 0.06 * landscape.smooth_noise(labels.shape, size / 2, rng)
     if variant == "cloud_shadow":
         _cover_with_clouds(values, labels, columns, rng)
     thickness = rng.uniform(0.04, 0.09) if variant == "haze" else rng.uniform(0, 0.015)
-    values += (thickness * _HAZE[columns])[:, None, None] * (1 + 0.3 * landscape.smooth_noise(labels.shape, size / 3, rng))
+    values += (thickness * _HAZE[columns])[:, None, None] * (
+        1 + 0.3 * landscape.smooth_noise(labels.shape, size / 3, rng)
+    )
     values *= np.exp(rng.normal(0, 0.02, (len(columns), 1, 1)))
     values += rng.normal(0, 0.0025, values.shape)
     calibrated = sensor in ("sentinel2", "landsat8")
@@ -200,7 +231,11 @@ def write_geotiff(path: Path, made: SyntheticScene) -> None:
     profile = {"driver": "GTiff", "height": height, "width": width, "count": len(scene.bands), "dtype": dtype, "crs": scene.crs,
                "transform": scene.transform, "compress": "deflate", "predictor": 2, "tiled": True}  # fmt: skip
     with rasterio.open(path, "w", **profile) as dataset:
-        dataset.write(np.round(np.clip(scene.reflectance, 0, 1.2) * factor).clip(0, 65535 if scene.calibrated else 255).astype(dtype))
+        dataset.write(
+            np.round(np.clip(scene.reflectance, 0, 1.2) * factor)
+            .clip(0, 65535 if scene.calibrated else 255)
+            .astype(dtype)
+        )
         dataset.descriptions = scene.bands
         if scene.calibrated:
             dataset.scales = [1 / factor] * len(scene.bands)

@@ -54,7 +54,9 @@ def tune(model: PromptedVision, replies: list[Reply], options: argparse.Namespac
         frozen.requires_grad_(False)
     parameters = [*vision.condensation.parameters(), *vision.mask_decoder.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=0.01)
-    loader = iter(DataLoader(CropStream(training, CropSettings(), seed=77), batch_size=16, num_workers=1, prefetch_factor=4))
+    loader = iter(
+        DataLoader(CropStream(training, CropSettings(), seed=77), batch_size=16, num_workers=1, prefetch_factor=4)
+    )
     began, total = time.monotonic(), 0.0
     for step in range(options.steps):
         for group in optimizer.param_groups:
@@ -101,7 +103,11 @@ def main() -> None:
     model.vision.to(memory_format=torch.channels_last)
     replies = [reply for reply in load_replies(options.replies) if not reply.held_out]
     rng = torch.Generator().manual_seed(0)
-    log.info("%d replies; imitation ends at loss %.5f", len(replies), imitate(model, replies, options.imitation_steps, rng))
+    log.info(
+        "%d replies; imitation ends at loss %.5f",
+        len(replies),
+        imitate(model, replies, options.imitation_steps, rng),
+    )
     save_vision(model.vision, options.export)
     if options.steps:
         tune(model, replies, options, rng)

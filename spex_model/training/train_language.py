@@ -44,7 +44,9 @@ class Lesson:
 def tokenize_lesson(tokenizer: Any, text: str, answer: str, num_image_tokens: int) -> Lesson:
     """One turn in the layout of serving; num_image_tokens = 0 for planning."""
     content = f"<image>\n{text}" if num_image_tokens else text
-    chat = tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True)
+    chat = tokenizer.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
     prompt: list[int] = []
     for token in tokenizer.encode(chat, add_special_tokens=False):
         prompt += [token] * (num_image_tokens if token == IMAGE_TOKEN_ID else 1)
@@ -111,7 +113,9 @@ def sample_image_tokens(run: Path, imagery: Path, limit: int = 96) -> Tensor:
     model.vision.to(memory_format=torch.channels_last)
     tiles = load_imagery(imagery)
     with torch.inference_mode():
-        return torch.cat([model.vision.encode(tile_pixels(tile)).tokens for tile in tiles[:: max(1, len(tiles) // limit)]])
+        return torch.cat(
+            [model.vision.encode(tile_pixels(tile)).tokens for tile in tiles[:: max(1, len(tiles) // limit)]]
+        )
 
 
 def adapted_model() -> tuple[Any, Any, nn.Linear]:
@@ -175,7 +179,11 @@ def train(options: argparse.Namespace) -> None:
         seen += sum(len(lesson.prompt) + len(lesson.answer) for lesson in batch)
         if (step + 1) % 25 == 0:
             seconds = time.monotonic() - began
-            record = {"step": step + 1, "loss": round(sum(losses) / len(losses), 4), "tokens_per_s": round(seen / seconds)}
+            record = {
+                "step": step + 1,
+                "loss": round(sum(losses) / len(losses), 4),
+                "tokens_per_s": round(seen / seconds),
+            }
             losses.clear()
             log.info("%s", record)
             with (options.run / "log.jsonl").open("a") as file:

@@ -71,7 +71,9 @@ def score(model: PromptedVision, tiles: list[Tile]) -> dict[str, float]:
             truth = labels == 1
             pair = counts.setdefault(f"{tile.source}/{cover}", np.zeros(2))
             pair += ((mask & truth).sum(), (mask | truth).sum())
-    return {key: round(float(both / either), 4) if either else math.nan for key, (both, either) in sorted(counts.items())}
+    return {
+        key: round(float(both / either), 4) if either else math.nan for key, (both, either) in sorted(counts.items())
+    }
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 60) -> float:
@@ -83,7 +85,10 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int = 60) -> float
 
 def save_run(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
     """Write a resumable checkpoint; a crash in the middle leaves the one before."""
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, path.with_suffix(".tmp"))
+    torch.save(
+        {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step},
+        path.with_suffix(".tmp"),
+    )
     path.with_suffix(".tmp").replace(path)
 
 
@@ -110,7 +115,13 @@ def train(options: argparse.Namespace) -> None:
         first = state["step"]
     crops = CropStream(training, CropSettings(), seed=options.seed + first)
     loader = iter(DataLoader(crops, batch_size=options.batch, num_workers=1, prefetch_factor=4))
-    log.info("%d training tiles, %d held out, from step %d of %d", len(training), len(held_out), first, options.steps)
+    log.info(
+        "%d training tiles, %d held out, from step %d of %d",
+        len(training),
+        len(held_out),
+        first,
+        options.steps,
+    )
     began, losses = time.monotonic(), []
     for step in range(first, options.steps):
         for group in optimizer.param_groups:
@@ -126,7 +137,11 @@ def train(options: argparse.Namespace) -> None:
         optimizer.step()
         losses.append(loss.item())
         if (step + 1) % 50 == 0:
-            record = {"step": step + 1, "loss": round(float(np.mean(losses)), 4), "s": round(time.monotonic() - began, 1)}
+            record = {
+                "step": step + 1,
+                "loss": round(float(np.mean(losses)), 4),
+                "s": round(time.monotonic() - began, 1),
+            }
             losses.clear()
             if (step + 1) % options.score_every == 0 or step + 1 == options.steps:
                 model.eval()

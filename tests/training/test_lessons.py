@@ -1,0 +1,42 @@
+"""Planning and describing examples: deterministic, valid, and grounded in their prompts."""
+
+import json
+import random
+import re
+
+from spex_model.imaging.landcover import LAND_COVERS
+from spex_model.training.plan_data import plan_examples
+from spex_model.training.spie import describe_examples, scene_record
+from spex_model.training.synthesis import synthesize
+
+
+def test_plan_examples_are_deterministic_and_parse():
+    one, two = (list(plan_examples(7, 500)) for _ in range(2))
+    assert one == two and one != list(plan_examples(8, 500))
+    assert {json.loads(example.plan_json)["intent"] for example in one} >= {
+        "extract",
+        "refine",
+        "measure",
+        "undo",
+        "explain",
+    }
+
+
+def test_every_figure_of_a_description_stands_in_its_prompt():
+    for example in describe_examples(1, 400):
+        for figure in re.findall(r"-?\d+(?:\.\d+)?", example.reply):
+            assert figure in example.prompt, (figure, example)
+        for place in re.findall(r"(?:top|middle|bottom)-(?:left|center|right)", example.reply, re.IGNORECASE):
+            assert place.lower() in example.prompt
+
+
+def test_descriptions_have_three_to_five_sentences():
+    for example in describe_examples(2, 300):
+        assert 3 <= len(re.findall(r"\.(?:\s|$)", example.reply)) <= 5, example.reply
+
+
+def test_a_scene_gives_a_record_for_each_land_cover():
+    scene = synthesize(11, size=96).scene
+    for cover in LAND_COVERS:
+        record = scene_record(scene, cover, random.Random(0))
+        assert record.prompt.startswith(f"Describe the {cover}.\nEvidence: ") and cover in record.reply
