@@ -64,9 +64,9 @@ def in_place(mask: np.ndarray, place: str, *, cut: bool = False) -> np.ndarray:
     """Regions whose centroid lies in a named part of the image; with `cut`, the mask's pixels there."""
     row0, col0, row1, col1 = place_box(place, (mask.shape[0], mask.shape[1]))
     if cut:
-        rows = np.arange(mask.shape[0])[:, None] + 0.5
-        columns = np.arange(mask.shape[1])[None] + 0.5
-        return mask & (rows >= row0) & (rows < row1) & (columns >= col0) & (columns < col1)
+        y = np.arange(mask.shape[0])[:, None] + 0.5
+        x = np.arange(mask.shape[1])[None] + 0.5
+        return mask & (y >= row0) & (y < row1) & (x >= col0) & (x < col1)
     labels, count = label_regions(mask)
     rows, columns = np.nonzero(labels)
     numbers = labels[rows, columns]

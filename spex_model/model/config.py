@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from spex_model.imaging.bands import SLOTS
 
@@ -50,10 +51,13 @@ class SpexConfig:
     @classmethod
     def load(cls, path: Path) -> "SpexConfig":
         """Read a config written by `save`; an unknown key raises ValueError."""
-        values = json.loads(path.read_text())
+        values: dict[str, Any] = json.loads(path.read_text())
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ValueError(
                 f"{path.name} holds unknown settings: {', '.join(unknown)}. Known: {', '.join(sorted(known))}."
             )
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        settings: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**settings)

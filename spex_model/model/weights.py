@@ -179,7 +179,7 @@ def load_vision(checkpoint: Path, *, device: str = "cpu") -> SpexVision:
     config = SpexConfig.load(checkpoint / CONFIG_FILE)
     vision = SpexVision(config)
     vision.load_state_dict({key: value.float() for key, value in load_file(checkpoint / VISION_FILE).items()})
-    return vision.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    return vision.eval().requires_grad_(False).to(device).channels_last()
 
 
 def load_language(

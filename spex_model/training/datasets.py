@@ -218,14 +218,19 @@ def split(tiles: list[Tile], fold: int = 0) -> tuple[list[Tile], list[Tile]]:
 
 def synthetic_tiles(seeds: Iterator[int], *, size: int = 256) -> list[Tile]:
     """Synthetic scenes over all sensors and variants as tiles."""
-    from spex_model.training.synthesis import cover_mask, synthesize
+    from spex_model.training.synthesis import VARIANTS, Sensor, cover_mask, synthesize
 
-    kinds = (("sentinel2", 10.0), ("landsat8", 30.0), ("naip", 1.0), ("rgb", 0.5), ("sentinel2", 10.0))
-    variants = ("clear", "haze", "cloud_shadow", "dark_lakes", "mixed")
+    kinds: tuple[tuple[Sensor, float], ...] = (
+        ("sentinel2", 10.0),
+        ("landsat8", 30.0),
+        ("naip", 1.0),
+        ("rgb", 0.5),
+        ("sentinel2", 10.0),
+    )
     tiles = []
     for number, seed in enumerate(seeds):
         sensor, gsd_m = kinds[number % len(kinds)]
-        variant = variants[(number // len(kinds)) % len(variants)]
+        variant = VARIANTS[(number // len(kinds)) % len(VARIANTS)]
         made = synthesize(seed, size=size, gsd_m=gsd_m, sensor=sensor, variant=variant)
         covers = np.stack([cover_mask(made.labels, cover) for cover in LAND_COVERS])
         scene = made.scene

@@ -1,5 +1,6 @@
 """Shapes of synthetic landscapes: rivers, lakes, fields, forests, towns and roads as a map of materials."""
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -133,7 +134,7 @@ def draw_ribbon(canvas: Canvas, width: float, name: str, *, straight: bool = Fal
     if straight:
         points = points[:: len(points) // 4]
     track = np.ones(canvas.shape, bool)
-    for (row0, col0), (row1, col1) in zip(points[:-1], points[1:], strict=True):
+    for (row0, col0), (row1, col1) in itertools.pairwise(points):
         rows, columns = line(int(row0), int(col0), int(row1), int(col1))
         inside = (rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)
         track[rows[inside], columns[inside]] = False
@@ -184,8 +185,7 @@ def draw_town(canvas: Canvas, centre: np.ndarray, radius: float, house_m: tuple[
     canvas.paint(streets, "asphalt")
     low, high = house_m[0] / canvas.metres, house_m[1] / canvas.metres
     shadow = tuple(
-        int(round(value))
-        for value in rng.uniform(2, 6) / canvas.metres * np.array([np.cos(angle + 1), np.sin(angle + 1)])
+        round(value) for value in rng.uniform(2, 6) / canvas.metres * np.array([np.cos(angle + 1), np.sin(angle + 1)])
     )
     step = (low + high) / 2 * rng.uniform(1.3, 1.9)
     spots = np.arange(-radius, radius, step)

@@ -305,7 +305,7 @@ def _settings(rng: random.Random) -> PlanExample:
             if named
             else ("make it {c}", "colour it {c}", "in {c} please")
         )
-        target = {"target": names[0]} if named else {}
+        target: dict[str, object] = {"target": names[0]} if named else {}
         return PlanExample(
             message.format(t=names[0], c=colour), layers, _json(intent="colour", **target, colour=colour)
         )

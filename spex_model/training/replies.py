@@ -112,7 +112,7 @@ def cache_replies(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     vision = PromptedVision(SpexConfig())
     vision.load_state_dict(torch.load(options.vision / "last.pt", weights_only=True)["model"])
-    vision.vision.to(memory_format=torch.channels_last)
+    vision.vision.channels_last()
     model, tokenizer, projector = load_adapted(options.assets)
     training, held_out = split(load_imagery(options.imagery))
     training = training[:: options.every] + synthetic_tiles(iter(range(0, 60)), size=256)

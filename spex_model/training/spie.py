@@ -112,7 +112,10 @@ def describe_reply(land_cover: str, evidence: str, attributes: str, rng: random.
             )
         bands = evidence.removeprefix("no index, the bands are ")
         return f"{_first(land_cover, None, rng)} The bands {bands} allow no index for it. What decides is {cue}."
-    items = [tuple(line.split(": ", 1)[1].split(", ")) for line in attributes.splitlines() if ": " in line]
+    items: list[tuple[str, str, str]] = []
+    for line in attributes.splitlines():
+        size, place, shape = line.split(": ", 1)[1].split(", ")
+        items.append((size, place, shape))
     sentences = [_first(land_cover, int(found[4]), rng)]
     if items:
         sentences.append(_about("largest" if int(found[4]) > 1 else "region", items[0], rng))

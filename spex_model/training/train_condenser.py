@@ -100,7 +100,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     model = PromptedVision(SpexConfig())
     model.load_state_dict(torch.load(options.vision / "last.pt", weights_only=True)["model"])
-    model.vision.to(memory_format=torch.channels_last)
+    model.vision.channels_last()
     replies = [reply for reply in load_replies(options.replies) if not reply.held_out]
     rng = torch.Generator().manual_seed(0)
     log.info(

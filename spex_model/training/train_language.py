@@ -110,7 +110,7 @@ def sample_image_tokens(run: Path, imagery: Path, limit: int = 96) -> Tensor:
 
     model = PromptedVision(SpexConfig())
     model.load_state_dict(torch.load(run / "last.pt", weights_only=True)["model"])
-    model.vision.to(memory_format=torch.channels_last)
+    model.vision.channels_last()
     tiles = load_imagery(imagery)
     with torch.inference_mode():
         return torch.cat(

@@ -101,7 +101,7 @@ def train(options: argparse.Namespace) -> None:
         training += synthetic_tiles(iter(range(options.synthetic)))
     watched = [tile for tile in held_out if tile.source != "clouds"][:: options.watch_every]
     model = PromptedVision(SpexConfig())
-    model.vision.to(memory_format=torch.channels_last)
+    model.vision.channels_last()
     decay = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}])

@@ -26,7 +26,7 @@ def test_an_adapter_for_an_unknown_module_is_refused():
 
 
 def test_missing_weights_are_named(tmp_path):
-    with pytest.raises(WeightsError, match="vision.safetensors"):
+    with pytest.raises(WeightsError, match=r"vision\.safetensors"):
         build_checkpoint(tmp_path / "cache", assets=tmp_path)
 
 
