@@ -1,0 +1,137 @@
+"""The model in this process, through transformers: small machines, demos and most tests."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from spex_model.model.mask_decoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, POINT_ADD, POINT_REMOVE
+from spex_model.model.modeling_spex import SpexVision
+from spex_model.model.processor import SceneFeatures, decode_scene
+from spex_model.model.weights import IMAGE_TOKEN_ID, WeightsError, build_checkpoint, load_language, load_vision
+from spex_model.serving.errors import RuntimeUnavailable, UnknownImage, UnknownStates
+from spex_model.serving.language import Answer, LanguageModel
+from spex_model.serving.protocol import Box, Generation, GenerationResult, Health, Point
+
+if TYPE_CHECKING:
+    from spex_model.imaging.scene import Scene
+
+MAX_IMAGES, MAX_STATES = 6, 256
+_Value = TypeVar("_Value")
+
+
+class _Recent(OrderedDict[str, _Value]):
+    """The last `limit` values under their names; asking for one keeps it longer."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def put(self, name: str, value: _Value) -> None:
+        self[name] = value
+        self.move_to_end(name)
+        while len(self) > self._limit:
+            self.popitem(last=False)
+
+    def recall(self, name: str) -> _Value | None:
+        if name in self:
+            self.move_to_end(name)
+        return self.get(name)
+
+
+def prompt_points(points: Sequence[Point], boxes: Sequence[Box]) -> list[tuple[float, float, int]]:
+    """Clicks and boxes as the decoder's (row, column, label) prompts in scene pixels."""
+    prompts = [(point.row, point.col, POINT_ADD if point.positive else POINT_REMOVE) for point in points]
+    for box in boxes:
+        prompts += [(box.row0, box.col0, BOX_TOP_LEFT), (box.row1 - 1, box.col1 - 1, BOX_BOTTOM_RIGHT)]
+    return prompts
+
+
+class EmbeddedRuntime:
+    """`Runtime` without servers. Features of the last images and states of the last answers are held."""
+
+    name = "embedded"
+
+    def __init__(self, vision: SpexVision, language: LanguageModel) -> None:
+        self._vision = vision
+        self._language = language
+        self._images: _Recent[SceneFeatures] = _Recent(MAX_IMAGES)
+        self._states: _Recent[torch.Tensor] = _Recent(MAX_STATES)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(
+        cls, checkpoint: Path | None = None, *, cache_dir: Path | None = None, device: str = "cpu"
+    ) -> EmbeddedRuntime:
+        """Load a built checkpoint, or build it first. Raises `RuntimeUnavailable` with the reason."""
+        try:
+            folder = checkpoint or build_checkpoint(cache_dir)
+            vision = load_vision(folder, device=device)
+            model, tokenizer, projector = load_language(folder, device=device)
+        except (WeightsError, OSError, RuntimeError) as error:
+            raise RuntimeUnavailable(f"The model can't be loaded: {error}") from error
+        return cls(vision, LanguageModel(model, tokenizer, projector, image_token_id=IMAGE_TOKEN_ID))
+
+    def describe_health(self) -> Health:
+        """Ready as soon as it exists."""
+        return Health(True, "The model runs inside the chat (transformers, float32).")
+
+    def encode(self, scene: Scene) -> str:
+        """Encode a scene, or find it held already."""
+        with self._lock:
+            if self._images.recall(scene.id) is None:
+                self._images.put(scene.id, SceneFeatures(self._vision, scene))
+        return scene.id
+
+    def _features(self, image_id: str) -> SceneFeatures:
+        with self._lock:
+            features = self._images.recall(image_id)
+        if features is None:
+            raise UnknownImage("The image's features are no longer held; encode the image again.")
+        return features
+
+    def generate(
+        self, image_id: str | None, prompt: str, *, max_tokens: int, json_schema: dict[str, Any] | None = None
+    ) -> Generation:
+        """Answer greedily; the states of an answer about an image are kept for `decode`."""
+        image_tokens = None if image_id is None else self._features(image_id).tokens.clone()
+        return Generation(self._run(prompt, image_tokens, max_tokens, json_schema))
+
+    def _run(
+        self, prompt: str, image_tokens: torch.Tensor | None, max_tokens: int, json_schema: dict[str, Any] | None
+    ) -> Generator[str, None, GenerationResult]:
+        answer = Answer()
+        yield from self._language.stream(
+            prompt, answer, image_tokens=image_tokens, max_tokens=max_tokens, json_schema=json_schema
+        )
+        name = ""
+        if image_tokens is not None and answer.states:
+            name = uuid4().hex
+            with self._lock:
+                self._states.put(name, answer.hidden_states())
+        return GenerationResult(name, len(answer.token_ids), answer.finish_reason, answer.prompt_tokens)
+
+    def decode(
+        self, image_id: str, states_ref: str, *, points: Sequence[Point] = (), boxes: Sequence[Box] = ()
+    ) -> npt.NDArray[np.float32]:
+        """Paint what an answer said, tile by tile."""
+        features = self._features(image_id)
+        with self._lock:
+            states = self._states.recall(states_ref)
+            if states is None:
+                raise UnknownStates("What the model said is no longer held; ask again.")
+            return decode_scene(features, states, prompt_points(points, boxes))
+
+    def close(self) -> None:
+        """Forget images and states."""
+        with self._lock:
+            self._images.clear()
+            self._states.clear()
