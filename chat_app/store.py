@@ -22,7 +22,8 @@ from chat_app.plan import RefinementStep
 from chat_app.session import Extraction, Layer, Session, Snapshot
 from chat_app.settings import Settings
 from chat_app.turns import Turn
-from spex_model.imaging.scene import Scene, open_scene
+from spex_model.imaging.reading import open_scene
+from spex_model.imaging.scene import Scene
 
 _ID = re.compile(r"^[0-9a-f]{32}$")
 _SIDECARS = (".aux.xml", ".prj", ".tfw", ".pgw", ".jgw", ".wld", ".json", ".xml")
