@@ -17,7 +17,9 @@ Place = Literal[
     "center", "top", "bottom", "left", "right",
 ]  # fmt: skip
 Shape = Literal["elongated", "round"]
-Colour = Literal["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown", "grey", "white", "black"]
+Colour = Literal[
+    "red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown", "grey", "white", "black"
+]
 ExportFormat = Literal["geotiff", "geojson", "png", "gpkg"]
 Quantity = Literal["area", "share", "perimeter", "index", "mean_area"]
 Intent = Literal[

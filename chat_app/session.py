@@ -331,5 +331,7 @@ class Session:
     def _check_name(self, name: str, layer: Layer) -> None:
         if not name or len(name) > 40 or not name.isprintable():
             raise StepError("A layer name needs 1 to 40 printable characters.")
-        if name.casefold() == ALL_LAYERS or name.casefold() in {o.name.casefold() for o in self.layers if o is not layer}:
+        if name.casefold() == ALL_LAYERS or name.casefold() in {
+            o.name.casefold() for o in self.layers if o is not layer
+        }:
             raise StepError(f'The name "{name}" is taken; choose another.')

@@ -25,7 +25,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SPEX_", frozen=True, extra="ignore")
 
-    data_dir: Path = Field(default_factory=_default_data_dir, description="Sessions, layers and the checkpoint database")
+    data_dir: Path = Field(
+        default_factory=_default_data_dir, description="Sessions, layers and the checkpoint database"
+    )
     cache_dir: Path = Field(default_factory=_default_cache_dir, description="The merged model checkpoint")
     runtime: Literal["auto", "served", "embedded"] = Field(default="auto", description="Where the model runs")
     checkpoint: Path | None = Field(default=None, description="A built checkpoint directory; else built in the cache")
@@ -42,6 +44,8 @@ class Settings(BaseSettings):
     max_undo: int = Field(default=50, gt=0, description="Snapshots kept for undo")
     max_pixels: int = Field(default=64_000_000, gt=0, description="Larger images are refused")
     max_upload_mb: int = Field(default=1_024, gt=0, description="Largest upload")
-    memory_mb: int = Field(default=1_024, gt=0, description="Masks and logits held in memory before they live on disk only")
+    memory_mb: int = Field(
+        default=1_024, gt=0, description="Masks and logits held in memory before they live on disk only"
+    )
     host: str = Field(default="127.0.0.1", description="Address the page listens on")
     port: int = Field(default=7860, gt=0, lt=65_536, description="Port the page listens on")

@@ -1,0 +1,214 @@
+"""Words for measured facts, and the check of the model's words against them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from chat_app.errors import PIXEL_SIZE_HINT
+
+_PLURAL = ("trees", "buildings")
+_PLACE = re.compile(
+    r"\b(top-left|top-center|top-right|middle-left|center|middle-right|bottom-left|bottom-center|bottom-right)\b",
+    re.IGNORECASE,
+)
+_SIZE = re.compile(r"\b(huge|somewhat large|large|medium|small|very tiny)\b", re.IGNORECASE)
+_REGIONS = re.compile(r"\b(\d+) regions?\b")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
+
+
+def area_words(area_m2: float | None, pixels: int) -> str:
+    """An area in the unit that people use for its size, or pixels where it is not known."""
+    if area_m2 is None:
+        return f"{pixels:,} pixels"
+    if area_m2 >= 1e7:
+        return f"{area_m2 / 1e6:,.1f} km²"
+    if area_m2 >= 1e4:
+        return f"{area_m2 / 1e4:,.1f} ha"
+    return f"{area_m2:,.0f} m²"
+
+
+def share_words(share: float) -> str:
+    """A share of the image in percent with as many digits as it needs."""
+    percent = 100 * share
+    return f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
+
+
+def regions_words(count: int) -> str:
+    """ "1 region", "12 regions"."""
+    return f"{count:,} region{'s' if count != 1 else ''}"
+
+
+def is_word(land_cover: str) -> str:
+    """The verb form that fits a land cover."""
+    return "are" if land_cover in _PLURAL else "is"
+
+
+def place_words(place: str) -> str:
+    """ "in the center", "in the top-left"."""
+    return f"in the {place}"
+
+
+def measured_words(facts: dict[str, Any]) -> str:
+    """The sentences that state what was measured on a layer's mask."""
+    cover, area = facts["land_cover"], area_words(facts["area_m2"], facts["pixels"])
+    if not facts["pixels"]:
+        return f"No {cover} was found in this image."
+    text = f"Measured on the mask: {area}, {share_words(facts['share'])} of the image, in {regions_words(facts['regions'])}."
+    if facts["regions"] > 1:
+        largest = facts["largest"][0]
+        size = area_words(largest["area_m2"], largest["pixels"])
+        text += f" The largest region has {size} and lies {place_words(largest['place'])}."
+    if facts.get("uncertain_area_m2"):
+        text += f" About {area_words(facts['uncertain_area_m2'], 0)} along the edges could belong to either side."
+    if facts["area_m2"] is None:
+        text += f" The image carries no pixel size, so areas are in pixels; {PIXEL_SIZE_HINT}."
+    return text
+
+
+def check_words(text: str, facts: dict[str, Any], prior_regions: int | None) -> tuple[str, list[str]]:
+    """Drop the sentences of the model that the measurement contradicts.
+
+    A sentence stands when every number of regions in it is the mask's or the evidence's, and when the place
+    and size that it gives the largest region are those of one of the mask's largest. Returns the text that
+    may be shown, and what was dropped.
+    """
+    kept, dropped = [], []
+    for sentence in _SENTENCE.split(text.strip()):
+        (kept if _holds(sentence, facts, prior_regions) else dropped).append(sentence)
+    return " ".join(kept), dropped
+
+
+def _holds(sentence: str, facts: dict[str, Any], prior_regions: int | None) -> bool:
+    lowered = sentence.lower()
+    if not facts["pixels"]:
+        return bool(re.search(r"\bno \w|nowhere|look for|allow no|decides", lowered))
+    if re.search(r"\b(shows no|nowhere)\b", lowered):
+        return False
+    if any(int(number) not in (facts["regions"], prior_regions) for number in _REGIONS.findall(sentence)):
+        return False
+    about = next(
+        (rank for rank, word in ((0, "largest"), (0, "region,"), (0, "region is"), (1, "second")) if word in lowered),
+        None,
+    )
+    if about is None:
+        return True
+    if about >= len(facts["largest"]):
+        return False
+    region = facts["largest"][about]
+    places, sizes = _PLACE.findall(lowered), _SIZE.findall(lowered)
+    return all(place == region["place"] for place in places) and all(size == region["size"] for size in sizes)
+
+
+def extract_words(model_text: str, facts: dict[str, Any], evidence: dict[str, Any], method: str) -> str:
+    """The final reply of an extraction: what the model said and may stand, the evidence, and the measurement."""
+    parts = [model_text] if model_text else []
+    if method == "index":
+        parts.append(f"This mask is the spectral index alone: {evidence['reason']}")
+    elif len(_SENTENCE.split(model_text)) < 2 and evidence.get("reason"):
+        parts.append(evidence["reason"])
+    if not facts["pixels"]:
+        parts.append(f"No {facts['land_cover']} was found, so there is nothing to measure.")
+    else:
+        parts.append(measured_words(facts))
+    return " ".join(parts)
+
+
+def measure_words(facts: dict[str, Any], unit: str | None = None) -> str:
+    """Answer to "how much is it?"."""
+    if not facts["pixels"]:
+        return f"The layer {facts['layer']} is empty: nothing to measure."
+    area_m2, pixels = facts["area_m2"], facts["pixels"]
+    factors = {"m2": (1.0, "m²"), "ha": (1e4, "ha"), "km2": (1e6, "km²"), "acres": (4046.8564224, "acres")}
+    text = f"{facts['layer'].capitalize()}: {area_words(area_m2, pixels)}"
+    if area_m2 is not None:
+        asked = factors.get(unit or "")
+        extra = f" = {area_m2 / asked[0]:,.2f} {asked[1]}" if asked else f" ({area_m2 / 4046.8564224:,.1f} acres)"
+        text += extra
+    text += f", {share_words(facts['share'])} of the image, in {regions_words(facts['regions'])}."
+    if area_m2 is None:
+        text += f" For hectares, {PIXEL_SIZE_HINT}."
+    elif facts["pixel_size_from"] != "georeference":
+        text += " This rests on the pixel size that was given, since the image is not georeferenced."
+    return text
+
+
+def change_words(before: dict[str, Any], after: dict[str, Any], what: str) -> str:
+    """What a refinement did, in numbers."""
+    old, new = area_words(before["area_m2"], before["pixels"]), area_words(after["area_m2"], after["pixels"])
+    text = f"{what}: {after['layer']} went from {old} in {regions_words(before['regions'])} to {new} in {regions_words(after['regions'])}."
+    if not after["pixels"]:
+        text += ' Nothing is left; say "undo" to get it back.'
+    elif before["pixels"] == after["pixels"]:
+        text = f"{what}: this changes nothing, {after['layer']} keeps its {new} in {regions_words(after['regions'])}."
+    return text
+
+
+def locate_words(facts: dict[str, Any], rank: int = 1) -> str:
+    """Where the region of a rank lies."""
+    if rank > len(facts["largest"]):
+        return f"The layer {facts['layer']} has {regions_words(facts['regions'])}; there is no number {rank}."
+    region = facts["largest"][rank - 1]
+    name = "largest" if rank == 1 else f"number {rank} by size"
+    text = f"The {name} region of {facts['layer']} lies {place_words(region['place'])}, centred on row {region['centroid_px'][0]:.0f}, column {region['centroid_px'][1]:.0f}"
+    if "latitude" in region:
+        text += f" ({region['latitude']:.5f}° latitude, {region['longitude']:.5f}° longitude, WGS84)"
+    return f"{text}. It has {area_words(region['area_m2'], region['pixels'])}."
+
+
+def describe_words(facts: dict[str, Any], condition: dict[str, Any]) -> str:
+    """A layer in words: its numbers, its largest regions, and how dense plants stand."""
+    if not facts["pixels"]:
+        return f"The layer {facts['layer']} is empty."
+    lines = [measured_words(facts)]
+    for region in facts["largest"][1:3]:
+        lines.append(
+            f"Another {region['size']}, {region['shape']} region of {area_words(region['area_m2'], region['pixels'])} lies {place_words(region['place'])}."
+        )
+    if condition:
+        lines.append(
+            f"Its mean NDVI is {condition['ndvi_mean']:.2f}: {share_words(condition['dense_share'])} of it is dense (NDVI above 0.6), "
+            f"{share_words(condition['sparse_share'])} sparse or dry (below 0.4)."
+        )
+    return " ".join(lines)
+
+
+def why_words(facts: dict[str, Any], model_text: str) -> str:
+    """Answer to "why do you think so?" from the evidence."""
+    lines = []
+    if facts["method"] == "model":
+        sure = f", on average {facts['mean_probability']:.0%} sure of its pixels" if "mean_probability" in facts else ""
+        lines.append(f"The model outlined {facts['layer']}{sure}.")
+    else:
+        lines.append(f"{facts['layer'].capitalize()} is the spectral index alone.")
+    if facts.get("index"):
+        lines.append(facts["reason"])
+        if facts["mean_inside"] is not None and facts["mean_outside"] is not None:
+            lines.append(
+                f"{facts['index']} averages {facts['mean_inside']:.2f} inside the mask and {facts['mean_outside']:.2f} outside."
+            )
+        if facts["agreement"] is not None and facts["method"] == "model":
+            lines.append(f"Index and model agree on {facts['agreement']:.0%} of the pixels that either of them marks.")
+    else:
+        lines.append(f"{facts['reason']} So shape and texture had to decide, and I am less sure.")
+    if facts["steps"]:
+        lines.append(
+            f"Since then these steps changed it: {', '.join(step.replace('_', ' ') for step in facts['steps'])}."
+        )
+    if facts.get("index") and facts["threshold"] is not None:
+        lines.append(
+            f"Pixels on the other side of {facts['index']} {facts['threshold']:.2f} with another texture would change my mind."
+        )
+    if model_text:
+        lines.append(f"What the model said: “{model_text}”")
+    return " ".join(lines)
+
+
+def compare_words(facts: dict[str, Any]) -> str:
+    """Two layers side by side."""
+    (one, other), (first, second), areas = facts["layers"], facts["pixels"], facts["area_m2"]
+    text = f"{one} has {area_words(areas[0], first)}, {other} has {area_words(areas[1], second)}"
+    if first and second:
+        more, less = (one, other) if first >= second else (other, one)
+        text += f"; {more} covers {max(first, second) / min(first, second):.1f} times as much as {less}"
+    return f"{text}. They share {facts['shared_pixels']:,} pixels."

@@ -1,0 +1,143 @@
+"""Measured facts of layers: every number that a reply states comes from here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chat_app.session import Layer, Session
+from spex_model.imaging.areas import to_wgs84
+from spex_model.imaging.errors import BandsError
+from spex_model.imaging.indices import compute_index, prior_for
+from spex_model.imaging.regions import Region
+
+ROUGH_LOGIT = 1.0
+"""Pixels whose logit lies within this of the threshold may belong to either side (27-73 %)."""
+
+
+def region_facts(region: Region, session: Session) -> dict[str, Any]:
+    """One region in plain values; longitude and latitude (WGS84 degrees) where the image is georeferenced."""
+    facts: dict[str, Any] = {
+        "id": region.id,
+        "pixels": region.pixels,
+        "area_m2": _rounded(region.area_m2),
+        "share": round(region.share, 6),
+        "size": region.size_word,
+        "place": region.place_word,
+        "shape": region.shape_word,
+        "centroid_px": [round(value, 1) for value in region.centroid_px],
+    }
+    if region.mean_index is not None:
+        facts["mean_index"] = round(region.mean_index, 3)
+    if session.scene.georeferenced:
+        row, column = (np.array([value + 0.5]) for value in region.centroid_px)
+        longitude, latitude = to_wgs84(session.scene, row, column)
+        facts["longitude"], facts["latitude"] = round(float(longitude[0]), 6), round(float(latitude[0]), 6)
+    return facts
+
+
+def _rounded(area_m2: float | None) -> float | None:
+    return None if area_m2 is None else round(area_m2, 2)
+
+
+def layer_facts(session: Session, layer: Layer) -> dict[str, Any]:
+    """Area, share, number of regions and the largest ones of a layer, and where these numbers are from."""
+    extraction = session.extraction(layer)
+    regions = session.regions(layer)
+    pixels, valid = int(extraction.mask.sum()), max(int(session.scene.valid.sum()), 1)
+    facts: dict[str, Any] = {
+        "layer": layer.name,
+        "land_cover": layer.land_cover,
+        "method": extraction.method,
+        "pixels": pixels,
+        "area_m2": _rounded(session.area_m2(layer)),
+        "share": round(pixels / valid, 6),
+        "regions": len(regions),
+        "largest": [region_facts(region, session) for region in regions[:5]],
+        "pixel_size_from": pixel_size_source(session),
+    }
+    if (uncertain := uncertain_area_m2(session, layer)) is not None:
+        facts["uncertain_area_m2"] = round(uncertain, 2)
+    return facts
+
+
+def pixel_size_source(session: Session) -> str:
+    """Where the pixel size comes from: "georeference", "user", "file" or "unknown"."""
+    if session.scene.georeferenced:
+        return "georeference"
+    if session.scene.gsd_m is None:
+        return "unknown"
+    return "user" if session.snapshot.gsd_m is not None else "file or option"
+
+
+def uncertain_area_m2(session: Session, layer: Layer) -> float | None:
+    """Area of pixels that the model is in doubt about near its threshold; None without probabilities or pixel size."""
+    extraction = session.extraction(layer)
+    logits, total = extraction.logits, session.area_m2(layer)
+    if logits is None or total is None or extraction.steps:
+        return None
+    limit = np.log(extraction.threshold / (1 - extraction.threshold))
+    doubtful = int(((np.abs(logits - limit) < ROUGH_LOGIT) & session.scene.valid).sum())
+    pixels = int(extraction.mask.sum())
+    return total / pixels * doubtful if pixels else None
+
+
+def evidence_facts(session: Session, layer: Layer) -> dict[str, Any]:
+    """Why a layer is what it is: index inside and outside, agreement with the index alone, mean probability."""
+    extraction, scene = session.extraction(layer), session.scene
+    mask = extraction.mask
+    prior = prior_for(scene, layer.land_cover)
+    facts: dict[str, Any] = {
+        "layer": layer.name,
+        "method": extraction.method,
+        "bands": list(scene.bands),
+        "steps": [step.op for step in extraction.steps],
+    }
+    outside = scene.valid & ~mask
+    if prior.index is not None and prior.values is not None:
+        facts |= {"index": prior.index, "threshold": prior.threshold, "reason": prior.reason}
+        facts["mean_inside"], facts["mean_outside"] = _mean(prior.values, mask), _mean(prior.values, outside)
+        either = (mask | prior.mask).sum()
+        facts["agreement"] = round(float((mask & prior.mask).sum() / either), 3) if either else None
+    else:
+        facts["reason"] = prior.reason
+    if extraction.logits is not None and mask.any():
+        probability = 1 / (1 + np.exp(-extraction.logits[mask].astype(np.float64)))
+        facts["mean_probability"] = round(float(probability.mean()), 3)
+    return facts
+
+
+def _mean(values: np.ndarray, where: np.ndarray) -> float | None:
+    inside = values[where]
+    finite = inside[np.isfinite(inside)]
+    return round(float(finite.mean()), 3) if finite.size else None
+
+
+def compare_facts(session: Session, one: Layer, other: Layer) -> dict[str, Any]:
+    """Pixels and areas of two layers and of what they share."""
+    first, second = session.extraction(one).mask, session.extraction(other).mask
+    both = int((first & second).sum())
+    return {
+        "layers": [one.name, other.name],
+        "pixels": [int(first.sum()), int(second.sum())],
+        "area_m2": [_rounded(session.area_m2(one)), _rounded(session.area_m2(other))],
+        "shared_pixels": both,
+    }
+
+
+def condition_facts(session: Session, layer: Layer) -> dict[str, Any]:
+    """Vegetation condition by NDVI (dense above 0.6, sparse below 0.4) within a layer; empty without near-infrared."""
+    try:
+        ndvi = compute_index(session.scene, "NDVI")
+    except BandsError:
+        return {}
+    inside = ndvi[session.extraction(layer).mask]
+    inside = inside[np.isfinite(inside)]
+    if not inside.size or layer.land_cover not in ("vegetation", "trees"):
+        return {}
+    return {
+        "ndvi_mean": round(float(inside.mean()), 3),
+        "dense_share": round(float((inside > 0.6).mean()), 3),
+        "sparse_share": round(float((inside < 0.4).mean()), 3),
+    }
