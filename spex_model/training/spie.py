@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from spex_model.imaging.indices import evidence_text, prior_for
 from spex_model.imaging.landcover import LAND_COVERS
-from spex_model.imaging.regions import PLACE_WORDS, SIZE_WORDS, attributes_text, find_regions, label_regions
+from spex_model.imaging.regions import PLACE_WORDS, SIZE_WORDS
 from spex_model.imaging.scene import Scene
+from spex_model.imaging.spectral_words import put_into_words
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 ATTRIBUTE_LIMIT = 3
@@ -152,10 +152,6 @@ def describe_examples(seed: int, count: int) -> Iterator[DescribeExample]:
 
 def scene_record(scene: Scene, land_cover: str, rng: random.Random) -> DescribeExample:
     """The describing prompt that serving would build for this scene, and a grounded reply."""
-    prior = prior_for(scene, land_cover)
-    _, count = label_regions(prior.mask)
-    regions = find_regions(prior.mask, scene, index_values=prior.values, limit=ATTRIBUTE_LIMIT)
-    evidence = evidence_text(prior, scene, count)
-    attributes = attributes_text(regions, ATTRIBUTE_LIMIT)
-    prompt = describe_prompt(land_cover, evidence, attributes)
-    return DescribeExample(land_cover, prompt, describe_reply(land_cover, evidence, attributes, rng))
+    words = put_into_words(scene, land_cover, limit=ATTRIBUTE_LIMIT)
+    prompt = describe_prompt(land_cover, words.evidence, words.attributes)
+    return DescribeExample(land_cover, prompt, describe_reply(land_cover, words.evidence, words.attributes, rng))
