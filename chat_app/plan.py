@@ -16,15 +16,16 @@ Place = Literal[
     "north", "south", "east", "west", "north-east", "north-west", "south-east", "south-west",
     "center", "top", "bottom", "left", "right",
 ]  # fmt: skip
+Part = Literal["half", "third"]
 Shape = Literal["elongated", "round"]
 Colour = Literal[
     "red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown", "grey", "white", "black"
 ]
 ExportFormat = Literal["geotiff", "geojson", "png", "gpkg"]
-Quantity = Literal["area", "share", "perimeter", "index", "mean_area"]
+Quantity = Literal["area", "share", "perimeter", "mean_area", "index", "distance", "condition"]
 Intent = Literal[
     "extract", "refine", "measure", "count", "locate", "list", "describe", "explain", "compare", "show", "hide",
-    "rename", "delete", "colour", "export", "undo", "redo", "reset", "set_pixel_size", "set_bands", "help",
+    "rename", "delete", "colour", "export", "undo", "redo", "reset", "back_to", "set_pixel_size", "set_bands", "help",
     "small_talk", "out_of_scope", "clarify",
 ]  # fmt: skip
 
@@ -87,18 +88,20 @@ class DropLarger(_Compact):
 
 
 class KeepPlace(_Compact):
-    """Keep regions whose centroid lies in that part of the image; with `cut`, keep the pixels in it."""
+    """Keep regions whose centroid lies in that half or third of the image; with `cut`, keep the pixels in it."""
 
     op: Literal["keep_place"] = "keep_place"
     place: Place
+    part: Part = "half"
     cut: bool = False
 
 
 class DropPlace(_Compact):
-    """Remove regions whose centroid lies in that part of the image; with `cut`, the pixels in it."""
+    """Remove regions whose centroid lies in that half or third of the image; with `cut`, the pixels in it."""
 
     op: Literal["drop_place"] = "drop_place"
     place: Place
+    part: Part = "half"
     cut: bool = False
 
 
@@ -209,18 +212,50 @@ class Near(_Compact):
     unit: LengthUnit
 
 
+class Far(_Compact):
+    """Keep whole regions that stay farther than a distance from another layer."""
+
+    op: Literal["far"] = "far"
+    layer: LayerName
+    value: Positive
+    unit: LengthUnit
+
+
+PixelPoint = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+
+
+class KeepClicked(_Compact):
+    """Keep the regions under clicked points (row, column); the chat fills in the points, never the reader."""
+
+    op: Literal["keep_clicked"] = "keep_clicked"
+    points: tuple[PixelPoint, ...] = ()
+
+
+class DropClicked(_Compact):
+    """Remove the regions under clicked points (row, column); the chat fills in the points, never the reader."""
+
+    op: Literal["drop_clicked"] = "drop_clicked"
+    points: tuple[PixelPoint, ...] = ()
+
+
+class SameSteps(_Compact):
+    """All steps that made the active layer ("same for the trees"); the chat puts those in its place."""
+
+    op: Literal["same_steps"] = "same_steps"
+
+
 RefinementStep = Annotated[
     KeepLargest | KeepSmallest | KeepRank | DropLargest | DropSmaller | DropLarger | KeepPlace | DropPlace
     | Grow | Shrink | MergeClose | Smooth | FillHoles | Invert | Stricter | Looser | KeepShape
-    | IndexAbove | IndexBelow | Union | Intersect | Subtract | Near,
+    | IndexAbove | IndexBelow | Union | Intersect | Subtract | Near | Far | KeepClicked | DropClicked | SameSteps,
     Field(discriminator="op"),
 ]  # fmt: skip
 
 # Which fields an intent takes; "!" marks those it needs.
 _FIELDS: dict[str, tuple[str, ...]] = {
-    "extract": ("land_covers!", "steps", "index"),
-    "refine": ("target", "steps!"),
-    "measure": ("target", "quantity", "unit"),
+    "extract": ("land_covers!", "steps", "index", "correction"),
+    "refine": ("target", "steps!", "correction"),
+    "measure": ("target", "other", "quantity", "unit", "index"),
     "count": ("target",),
     "locate": ("target", "rank"),
     "describe": ("target",),
@@ -232,6 +267,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "rename": ("target", "name!"),
     "colour": ("target", "colour!"),
     "export": ("target", "format"),
+    "back_to": ("turn!",),
     "set_pixel_size": ("value!",),
     "set_bands": ("bands!",),
     "clarify": ("question!", "options"),
@@ -243,7 +279,8 @@ class Plan(_Compact):
 
     `target` and `other` are layer names ("all" where every layer is meant); None is the active layer.
     `steps` of an extract are applied to the new layers. `value` is the pixel size in metres.
-    `index` asks for an index mask instead of the model's.
+    `index` asks for an index mask instead of the model's, or names the index to be measured. `correction` takes
+    the last change back first ("no, I meant the river"). `turn` is the turn after which things shall be again.
     """
 
     intent: Intent
@@ -252,9 +289,11 @@ class Plan(_Compact):
     other: LayerName | None = None
     steps: Annotated[tuple[RefinementStep, ...], Field(max_length=8)] = ()
     index: Annotated[str, Field(min_length=2, max_length=12)] | None = None
+    correction: bool | None = None
     quantity: Quantity | None = None
     unit: AreaUnit | None = None
     rank: Count | None = None
+    turn: Annotated[int, Field(ge=0, le=100_000)] | None = None
     value: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] | None = None
     name: LayerName | None = None
     colour: Colour | None = None
