@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     device: str = Field(default="cpu", description="Device of the embedded runtime")
     request_timeout_s: float = Field(default=120.0, gt=0, description="Longest wait for one model call")
     prompts_dir: Path | None = Field(default=None, description="Prompt files; else those that ship with the project")
+    use_rules: bool = Field(default=True, description="Read plain commands by rules, without the model")
     use_model_planner: bool = Field(default=True, description="Let the model read what the rules can't")
     max_message_chars: int = Field(default=2_000, gt=0, description="Longer messages are declined")
     max_plan_tokens: int = Field(default=160, gt=0, description="Longest plan of the language model")

@@ -1,0 +1,307 @@
+"""Patterns of plain commands and questions, matched by `commands` against messages that `vocabulary` has tagged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+FILLERS = frozenset(
+    [
+        "the",
+        "a",
+        "an",
+        "it",
+        "them",
+        "those",
+        "these",
+        "that",
+        "this",
+        "of",
+        "please",
+        "just",
+        "only",
+        "me",
+        "my",
+        "i",
+        "i'd",
+        "i'll",
+        "we",
+        "us",
+        "want",
+        "like",
+        "would",
+        "could",
+        "can",
+        "you",
+        "to",
+        "now",
+        "ok",
+        "okay",
+        "so",
+        "then",
+        "and",
+        "also",
+        "well",
+        "hey",
+        "hi",
+        "hmm",
+        "uh",
+        "um",
+        "say",
+        "all",
+        "some",
+        "any",
+        "is",
+        "are",
+        "was",
+        "be",
+        "do",
+        "does",
+        "did",
+        "in",
+        "on",
+        "here",
+        "there",
+        "there's",
+        "have",
+        "with",
+        "which",
+        "what's",
+        "right",
+        "really",
+        "maybe",
+        "perhaps",
+        "kindly",
+        "thanks",
+        "thank",
+        "let's",
+        "lets",
+        "let",
+        "go",
+        "need",
+        "see",
+        "look",
+        "one",
+        "ones",
+        "anything",
+        "everything",
+        "things",
+        "thing",
+        "stuff",
+        "pieces",
+        "piece",
+        "bits",
+        "bit",
+        "areas",
+        "area",
+        "patches",
+        "patch",
+        "regions",
+        "region",
+        "parts",
+        "part",
+        "fields",
+        "field",
+        "plots",
+        "plot",
+        "blobs",
+        "blob",
+        "spots",
+        "spot",
+        "polygons",
+        "specks",
+        "fragments",
+        "shapes",
+        "objects",
+        "features",
+        "image",
+        "picture",
+        "scene",
+        "map",
+        "photo",
+        "layer",
+        "mask",
+        "tiny",
+        "little",
+        "small",
+        "whole",
+        "again",
+        "actually",
+        "instead",
+        "rest",
+        "for",
+        "by",
+        "from",
+        "keep",
+        "leave",
+        "retain",
+        "at",
+        "as",
+        "into",
+        "up",
+        "out",
+        "if",
+        "their",
+        "its",
+        "when",
+        "where",
+        "who",
+        "whose",
+        "der",
+        "die",
+        "das",
+        "den",
+        "dem",
+        "des",
+        "ein",
+        "eine",
+        "nur",
+        "bitte",
+        "mir",
+        "mal",
+        "und",
+        "dann",
+        "jetzt",
+        "alles",
+        "stücke",
+        "flächen",
+        "behalte",
+        "le",
+        "la",
+        "les",
+        "un",
+        "une",
+        "des",
+        "de",
+        "du",
+        "seulement",
+        "uniquement",
+        "moi",
+        "s'il",
+        "te",
+        "plaît",
+        "vous",
+        "plait",
+        "et",
+        "puis",
+        "maintenant",
+        "garde",
+        "ce",
+        "qui",
+        "est",
+        "tout",
+        "el",
+        "los",
+        "las",
+        "solo",
+        "sólo",
+        "por",
+        "favor",
+        "y",
+        "ahora",
+        "quédate",
+        "con",
+        "lo",
+        "que",
+    ]
+)
+DROP = r"(?:drop|remove|delete|get rid|discard|ignore|exclude|filter|throw away|throw|erase|eliminate|omit|take away|take|kill|clear|skip|lose|without|no|not|forget|nothing|weg|entferne|ohne|lösche|enlève|supprime|sans|quita|elimina|sin|去掉|删除|去除)"
+_LESS = r"(?:under|below|smaller than|smaller|less than|less|lower than|<|unter|kleiner als|kleiner|weniger als|moins|menos|menor(?:es)?|小于|不到|少于)"
+_MORE = r"(?:over|above|larger than|larger|bigger than|bigger|greater than|more than|>|exceeding|exceeds|über|größer als|größer|mehr als|plus|dépasse|más|mayor(?:es)?|大于|超过)"
+_LEAST = (
+    r"(?:at least|least|minimum size|minimum|min|no smaller than|not less than|mindestens|au moins|moins|al menos|至少)"
+)
+_MOST = (
+    r"(?:most|maximum size|maximum|max|no more than|not more than|no larger than|höchstens|au plus|como máximo|最多)"
+)
+_BIG = r"(?:biggest|largest|big|main|greatest|größten|größte|größter|größtes|plus grands?|plus grandes?|más grandes?|mayor|最大)"
+_SMALL = r"(?:smallest|tiniest|littlest|kleinsten|kleinste|kleinster|kleinstes|plus petits?|plus petites?|más pequeñ[oa]s?|menor|最小)"
+_THING = r"(?: «C\d+»| «Y\d+»)?"
+LAYER = r"«(?:C|Y)\d+»"
+
+
+def _step(op: str, **fields: Any) -> dict[str, Any]:
+    return {"op": op, **fields}
+
+
+def _sized(op: str) -> Callable[..., dict[str, Any]]:
+    return lambda area: _step(op, value=area[0], unit=area[1])
+
+
+def _length(op: str) -> Callable[..., dict[str, Any]]:
+    return lambda length: _step(op, value=length[0], unit=length[1])
+
+
+def _to_layer(op: str) -> Callable[..., dict[str, Any]]:
+    return lambda other, length=None: _step(
+        op, layer=other, **({"value": length[0], "unit": length[1]} if length else {})
+    )
+
+
+# Each pattern is matched whole against a clause without fillers. {A} area or pixels, {L} length or pixels, {W} place,
+# {N} number, {R} rank, {I} index, {V} a value, {O} the other layer.
+STEP_PATTERNS: tuple[tuple[str, Callable[..., dict[str, Any]]], ...] = (
+    (rf"(?:but |except |apart |everything |)?(?:{DROP} )?(?:but|except){_THING} (?:for )?{_BIG}{_THING}", lambda: _step("keep_largest", count=1)),
+    (rf"(?:others?|anderen|autres|demás|other){_THING}|{DROP}{_THING} {_BIG}{_THING}|(?:but|except|others not){_THING} {_BIG}{_THING}", lambda: _step("drop_largest", count=1)),
+    (rf"{_BIG}{_THING}|{_BIG} part|最大", lambda: _step("keep_largest", count=1)),
+    (rf"(?:top )?{{N}}{_THING} {_BIG}{_THING}|top {{N}}{_THING}(?: size)?|{_BIG} {{N}}{_THING}", lambda number: _step("keep_largest", count=int(number))),
+    (rf"{_SMALL}{_THING}", lambda: _step("keep_smallest", count=1)),
+    (rf"{{N}}{_THING} {_SMALL}{_THING}", lambda number: _step("keep_smallest", count=int(number))),
+    (rf"{{R}} ?{_BIG}{_THING}", lambda rank: _step("keep_rank", rank=rank)),
+    (rf"{DROP}{_THING}(?: off| rid)? (?:{_LESS}|{_MOST}) {{A}}|(?:{_MORE}|{_LEAST}) {{A}}|«C\d+» (?:{_MORE}|{_LEAST}) {{A}}|{{A}}{_THING} (?:or )?(?:more|larger|bigger)|alles {_LESS} {{A}} weg|{_LESS} {{A}} weg|去掉{_LESS} ?{{A}}", _sized("drop_smaller")),
+    (rf"{DROP}{_THING} (?:{_MORE}|{_LEAST}) {{A}}|(?:{_LESS}|{_MOST}) {{A}}|«C\d+» (?:{_LESS}|{_MOST}) {{A}}|{{A}}{_THING} (?:or )?(?:less|smaller)|{_MORE} {{A}} weg", _sized("drop_larger")),
+    (rf"{DROP}{_THING} (?:lies |lying |located )?{{W}}", lambda place: _step("drop_place", place=place[0], **({"part": place[1]} if place[1] != "half" else {}))),
+    (rf"(?:«C\d+» )?(?:lies |lying |located |limit |restrict |crop )?{{W}}{_THING}", lambda place: _step("keep_place", place=place[0], **({"part": place[1]} if place[1] != "half" else {}))),
+    (r"(?:grow|expand|enlarge|extend|widen|dilate|buffer|add|puffer|agrandis|amplía|make)(?: edges?| buffer)? {L}(?: buffer| wider| bigger| larger| margin| around)?|{L} (?:buffer|wider|margin)|扩大 ?{L}", _length("grow")),
+    (r"(?:shrink|erode|reduce|trim|narrow|contract|schrumpfe|réduis|make)(?: edges?)? {L}(?: narrower| smaller| edges?| border| off)?|{L} narrower|缩小 ?{L}", _length("shrink")),
+    (rf"(?:merge|join|connect|combine|bridge|link)(?: gaps?)?{_THING} (?:closer than|closer|within|less than|nearer than|apart|smaller than|next|touching)? ?{{L}}(?: apart| each other| other)?", _length("merge_close")),
+    (r"(?:smooth|smoothe|smoothen|tidy|clean)(?: edges?| outlines?| borders?| boundary| boundaries| contours?)?|smoother|less jagged|glätte?(?: ränder)?|lisse(?: bords)?|suaviza(?: bordes)?|平滑(?:边缘)?", lambda: _step("smooth")),
+    (r"(?:fill|close|plug)(?: in)?(?: holes?| gaps?)(?: inside)?|no holes?|löcher füllen|remplis trous|rellena huecos|填补空洞", lambda: _step("fill_holes")),
+    (r"invert|invers(?:e|ion)|opposite|flip|swap|else|umkehren|inverse masque|invierte|反转", lambda: _step("invert")),
+    (r"(?:be )?(?:a )?(?:bit )?stricter|more (?:careful|conservative|strict)|too much(?: marked)?|marked too much|raise threshold|strenger|plus strict|más estricto|太多了|严格一点", lambda: _step("stricter")),
+    (r"(?:be )?(?:bit )?(?:looser|less strict|more generous)|missed|too little|include more|lower threshold|missing|menos estricto|moins strict|宽松一点|漏了", lambda: _step("looser")),
+    (rf"(?:elongated|long|long thin|thin|narrow|long narrow){_THING}", lambda: _step("keep_shape", shape="elongated")),
+    (rf"(?:round|circular|compact round){_THING}", lambda: _step("keep_shape", shape="round")),
+    (rf"(?:pixels )?{{I}} (?:values? )?(?:{_MORE}|{_LEAST}|higher than|higher|=>|>=) ?{{V}}", lambda index, value: _step("index_above", index=index, value=value)),
+    (rf"(?:pixels )?{{I}} (?:values? )?(?:{_LESS}|{_MOST}|=<|<=) ?{{V}}", lambda index, value: _step("index_below", index=index, value=value)),
+    (rf"(?:minus|subtract|{DROP} overlaps?|{DROP} overlapping|cut|{DROP} inside|except|but not|excluding) {{O}}(?: overlap)?", _to_layer("subtract")),
+    (r"(?:add|plus|merge|combine|unite|union|join|together|include) {O}(?: too| well)?", _to_layer("union")),
+    (r"(?:overlaps?|overlapping|intersect|intersection|inside|within|covered|common) {O}(?: too)?", _to_layer("intersect")),
+    (r"(?:«C\d+» )?(?:within|closer than|less than|nearer than|not farther than|no more than|up) {L}(?: away| to| or less)? {O}", _to_layer("near")),
+    (rf"(?:«C\d+» )?(?:farther than|further than|more than|least|beyond|not within|no closer than) {{L}}(?: away| off)? {{O}}|{DROP} (?:within|closer than|less than) {{L}} {{O}}", _to_layer("far")),
+)  # fmt: skip
+
+# Matched on the clause as it stands, before fillers go.
+CLICK_PATTERNS: tuple[tuple[str, str], ...] = (
+    (rf"(?:please )?{DROP}(?: of)? (?:this|that)(?: one| piece| region| area)?(?: please| here)?|not (?:this|that)(?: one)?", "drop_clicked"),
+    (r"(?:only |just |keep )*(?:this|that) (?:one|piece|region|area|patch)(?: only| please)?|(?:only|just|keep) (?:this|that)|(?:keep |only )*the (?:one|region) i clicked(?: on)?", "keep_clicked"),
+)  # fmt: skip
+
+SHOW = r"(?:show|find|map|highlight|mark|extract|detect|outline|segment|pick|locate|identify|display|draw|trace|get|give|search|looking|locating|what about|how about|next|zeig|zeige|finde|markiere|suche|such|montre|trouve|cherche|où|donde|dónde|muestra|muéstrame|encuentra|busca|显示|找出|标出|现在看)"
+PLAIN: tuple[tuple[str, str], ...] = (
+    ("undo", r"undo(?: (?:that|it|this|the last (?:step|change|thing)))?|go back|take (?:that|it) back|revert(?: (?:that|it))?|(?:one )?step back|rückgängig(?: machen)?|mach das rückgängig|zurück|annuler?|deshacer|deshaz eso|撤销"),
+    ("redo", r"redo(?: (?:that|it))?|wiederholen|rétablir|refais|rehacer|重做"),
+    ("reset", r"reset(?: (?:everything|all|it))?|start (?:over|again|afresh)|clear (?:everything|all|all layers)|begin again|(?:delete|remove) (?:all|all layers|everything|all the layers)|重新开始"),
+    ("list", r"(?:list|show)(?: me)?(?: all)?(?: the| my)? layers|(?:what|which) layers (?:are there|do i have|do we have|exist)|what do we have(?: so far)?|what have we got(?: so far)?|layers"),
+    ("help", r"help(?: me)?|what can you do|how does (?:this|it) work|what can i (?:ask|say|do)|hilfe|aide|ayuda|帮助"),
+    ("small_talk", r"(?:hello|hi|hey|hallo|bonjour|hola|good (?:morning|evening|afternoon)|你好)(?: there)?|(?:thanks|thank you|thx|danke|merci|gracias|谢谢)(?: (?:very much|a lot|so much))?|(?:great|nice|perfect|awesome|cool|ok|okay|super|wonderful|excellent|good job|well done|bye|goodbye)(?: thanks| job)?"),
+)  # fmt: skip
+TARGET = rf"(?P<target>it|that|this|them|this layer|that layer|the layer|the mask|the result|everything|all|all layers|(?:the |my )?{LAYER}(?: layer| mask| areas?| regions?| patch(?:es)?| pieces?)?)"
+QUESTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("measure", rf"how (?:healthy|dry|stressed|dense) (?:is|are) {TARGET}|(?:is|are) {TARGET} (?:healthy|dry|sparse|stressed|dense)(?: or .+)?|(?:what is the )?(?:condition|health)(?: (?:of )?{TARGET})?", {"quantity": "condition"}),
+    ("measure", rf"(?:what is the |the )?(?:perimeter|shoreline|edge length|length of the (?:outline|edge|border|shore|shoreline))(?: of {TARGET})?|how long is the (?:outline|edge|border|perimeter|shore|shoreline)(?: of {TARGET})?", {"quantity": "perimeter"}),
+    ("measure", rf"(?:what is the )?(?:average|mean) (?:size|area)(?: of (?:the )?(?:pieces|regions|patches|{TARGET}))?|how (?:big|large) are (?:they|{TARGET}) on average", {"quantity": "mean_area"}),
+    ("measure", rf"(?:what|which) (?:share|percentage|fraction|percent|proportion)(?: of (?:the )?(?:image|picture|scene|area|map))? (?:is|are) {TARGET}|how (?:many percent|much of (?:the )?(?:image|picture|scene)) is {TARGET}|(?:as |in )?(?:percent|percentage|share|%)|what (?:share|percentage|fraction)(?: is (?:it|that))?", {"quantity": "share"}),
+    ("measure", rf"(?:(?:and )?how (?:big|large|much)(?: land| area)?|what(?:'s| is) the (?:total )?(?:area|size|extent)|(?:total )?(?:area|size)|measure)(?: (?:is|are|of|does))? ?(?:the (?:area of )?)?(?:{TARGET})?(?: (?:is there|there|in total|altogether|cover))?|(?:give me|tell me) (?:the |its )?(?:size|area)|wie groß ist (?:das|es|der|die)|quelle (?:est la )?surface|¿?qué superficie tiene|面积(?:是)?多少|有多大", {}),
+    ("count", rf"how many(?: (?:of them|pieces|regions|patches|areas|{LAYER}))?(?: (?:are there|is it|are they|do you see|did you find))?|count(?: (?:them|it|the pieces|{TARGET}))?|(?:what is the )?number of (?:pieces|regions|patches|{TARGET})|wie viele(?: sind es)?|combien(?: y en a-t-il)?|¿?cuántos hay|有几个|多少个", {}),
+    ("locate", rf"where (?:is|are|exactly is) (?:it|they|that|the (?:biggest|largest)(?: one| {LAYER}| part)?)|(?:what are the )?(?:coordinates|location|position)(?: of {TARGET})?|wo (?:ist|liegt) (?:das|es|der größte|die größte)|où (?:est-ce|est le plus grand)|¿?dónde está|在哪里", {}),
+    ("describe", rf"describe(?: {TARGET})?(?: to me)?|tell me (?:more|more about {TARGET}|about {TARGET})|what do you see|summari[sz]e(?: {TARGET})?|beschreibe? es|décris|描述一下", {}),
+    ("explain", rf"why|why do you (?:think|say) (?:so|that|this)|why(?: is| are)? (?:that|this|it|{TARGET})(?: {LAYER})?|how do you know(?: (?:that|it))?|are you (?:really )?sure(?: about {TARGET})?|explain(?: {TARGET})?|how (?:sure|confident|certain) are you|what makes you (?:say|think) (?:that|so)|warum|pourquoi|¿?por qué|为什么|你确定吗", {}),
+)  # fmt: skip
+UNIT_QUESTION = re.compile(
+    rf"(?:and )?(?:how many|in|what is (?:it|that) in|{TARGET} in|what's that in|wie viele|combien d'?|¿?cuántas?|多少) ?(?P<unit>hectares?|ha|hektar|hectáreas|公顷|acres?|km2|square kilomet(?:re|er)s?|m2|square met(?:re|er)s?|sqm|pixels?|px)(?: (?:is (?:it|that)|are (?:they|there)|of (?P<of>(?:the )?{LAYER})(?: .*)?))?".replace(
+        "(?P<target>", "(?P<target2>"
+    )
+)
+UNIT_NAMES = {"hectare": "ha", "hectares": "ha", "ha": "ha", "hektar": "ha", "hectáreas": "ha", "公顷": "ha", "acre": "acres", "acres": "acres", "pixel": "px", "pixels": "px", "px": "px", "sqm": "m2", "m2": "m2", "km2": "km2"}  # fmt: skip

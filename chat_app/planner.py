@@ -1,0 +1,183 @@
+"""Read a message: plain commands by rules, everything looser by the language model, both checked before they count."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chat_app.commands import LayerView, read_command
+from chat_app.errors import LayerNotFound, PlanError
+from chat_app.plan import ALL_LAYERS, Plan, plan_schema, read_plan_json
+from chat_app.prompts import render
+from chat_app.session import Session
+from chat_app.settings import Settings
+from chat_app.turns import ReaderName
+from chat_app.vocabulary import tag
+from spex_model.imaging.landcover import LAND_COVERS
+from spex_model.serving.errors import ServingError
+from spex_model.serving.protocol import Runtime
+
+log = logging.getLogger(__name__)
+
+_NUMBERED = ("value", "count", "rank", "turn")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a message was taken to mean, and who read it; `trouble` says why the model could not help."""
+
+    plan: Plan
+    reader: ReaderName
+    trouble: str = ""
+
+
+def view_layers(session: Session) -> list[LayerView]:
+    """The session's layers as the readers see them."""
+    active = session.active_layer
+    return [
+        LayerView(
+            layer.name, layer.land_cover, len(session.regions(layer)), active is not None and layer.id == active.id
+        )
+        for layer in session.layers
+    ]
+
+
+def layers_text(layers: Iterable[LayerView]) -> str:
+    """The layers as prompts/plan.md shows them: "water* 3, vegetation 12", or "none"."""
+    return ", ".join(f"{layer.name}{'*' if layer.active else ''} {layer.regions}" for layer in layers) or "none"
+
+
+def read_message(message: str, session: Session, runtime: Runtime | None, settings: Settings) -> Reading:
+    """The plan of a message. Never raises for what a user can type: what nobody can read becomes a question back."""
+    layers = view_layers(session)
+    answered = _chosen_option(message, session)
+    plan = read_command(answered or message, layers) if settings.use_rules else None
+    if plan is not None:
+        return Reading(resolve(plan, session), "rules")
+    trouble = ""
+    if settings.use_model_planner and runtime is not None:
+        try:
+            plan = repair(ask_model(message, layers, runtime, settings), message, layers)
+            return Reading(resolve(plan, session), "model")
+        except (ServingError, PlanError, LayerNotFound) as error:
+            trouble = str(error)
+            log.info("the model's plan could not be used: %s", error)
+    plan = read_command(message, layers, loose=True) if settings.use_rules else None
+    if plan is not None:
+        return Reading(resolve(plan, session), "rules", trouble)
+    return Reading(_ask_back(session), "none", trouble)
+
+
+def _chosen_option(message: str, session: Session) -> str | None:
+    """The option of the last question that a short answer picks: its number, or "yes" where there is one only."""
+    options = session.turns[-1].options if session.turns else ()
+    said = message.strip().rstrip(".!").casefold()
+    if options and said in ("1", "first", "the first", "the first one", "yes", "yes please", "ok"):
+        return options[0]
+    if len(options) > 1 and said in ("2", "second", "the second", "the second one", "no"):
+        return options[1]
+    return None
+
+
+def ask_model(message: str, layers: Iterable[LayerView], runtime: Runtime, settings: Settings) -> Plan:
+    """The language model's plan, held to the schema while it is written. Raises PlanError or ServingError."""
+    prompt = plan_prompt(message, layers, settings.prompts_dir)
+    answer = runtime.generate(None, prompt, max_tokens=settings.max_plan_tokens, json_schema=plan_schema())
+    with answer:
+        text = answer.read()
+    return read_plan_json(text)
+
+
+def plan_prompt(message: str, layers: Iterable[LayerView], folder: Path | None = None) -> str:
+    """prompts/plan.md filled for a message; line breaks in the message become spaces."""
+    return render("plan", folder, layers=layers_text(layers), message=" ".join(message.split()))
+
+
+def repair(plan: Plan, message: str, layers: Iterable[LayerView]) -> Plan:
+    """Hold a plan of the model to the words of the message.
+
+    Land covers that the message names outright replace others; a number that the message does not hold is
+    replaced by the only one of its kind that it does hold. Raises PlanError where that leaves a doubt.
+    """
+    tagged = tag(message, [layer.name for layer in layers])
+    values = plan.to_dict()
+    if plan.intent == "extract":
+        named = tuple(dict.fromkeys(value for key, value in tagged.values.items() if key.startswith("C")))
+        if named and not set(plan.land_covers) & set(named):
+            values["land_covers"] = list(named)
+    said = _numbers(message, tagged.values)
+    for holder in (values, *values.get("steps", ())):
+        for name in _NUMBERED:
+            if name in holder and float(holder[name]) not in said | {1.0}:
+                holder[name] = _only_amount(tagged.values, holder, name)
+    return Plan.model_validate(values)
+
+
+def _numbers(message: str, values: dict[str, Any]) -> set[float]:
+    said = {float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", message.replace(",", ""))}
+    said |= {float(number.replace(",", ".")) for number in re.findall(r"\d+,\d+", message)}
+    for key, value in values.items():
+        if key[0] in "APL":
+            said.add(float(value[0]))
+        elif key[0] in "NR":
+            said.add(float(value))
+    return said
+
+
+def _only_amount(values: dict[str, Any], holder: dict[str, Any], name: str) -> Any:
+    kinds = "APL" if name == "value" and "index" not in holder else "NR"
+    found = [value for key, value in values.items() if key[0] in kinds]
+    if len(found) != 1:
+        raise PlanError(f"The message does not say the number {holder[name]}.")
+    if kinds == "NR":
+        return int(found[0]) if name in ("count", "rank", "turn") else found[0]
+    amount, unit = found[0]
+    if "unit" in holder:
+        holder["unit"] = unit
+    return amount
+
+
+def resolve(plan: Plan, session: Session) -> Plan:
+    """Names as the session has them, and "the same steps" as the steps themselves. Raises LayerNotFound."""
+    values: dict[str, Any] = dict(plan)
+    for key in ("target", "other"):
+        name = values[key]
+        if name is not None and name.casefold() != ALL_LAYERS:
+            if not session.layers and plan.intent in ("measure", "count", "locate", "describe", "explain"):
+                values = (
+                    {**dict.fromkeys(values), "intent": "extract", "land_covers": (name,)}
+                    if name in LAND_COVERS
+                    else values
+                )
+                return Plan.model_validate({k: v for k, v in values.items() if v not in (None, ())})
+            values[key] = session.find_layer(name).name
+    if any(step.op == "same_steps" for step in plan.steps):
+        return _same_again(values, session)
+    return Plan.model_validate({key: value for key, value in values.items() if value not in (None, ())})
+
+
+def _same_again(values: dict[str, Any], session: Session) -> Plan:
+    """The steps of the active layer for another land cover: on its layer where there is one, else on a new one."""
+    steps = session.extraction(session.active_layer).steps if session.active_layer else ()
+    covers = values["land_covers"]
+    layer = next((layer for layer in reversed(session.layers) if covers and layer.land_cover == covers[0]), None)
+    if values["intent"] == "extract" and layer is not None and steps:
+        return Plan(intent="refine", target=layer.name, steps=steps)
+    if values["intent"] == "refine" and not steps:
+        raise PlanError("The active layer has no steps that could be done again.")
+    fields = {key: value for key, value in values.items() if value not in (None, ())}
+    return Plan.model_validate({**fields, "steps": steps})
+
+
+def _ask_back(session: Session) -> Plan:
+    question = "I am not sure what you mean. Do you want one of these?"
+    if session.layers:
+        name = session.active_layer.name if session.active_layer else session.layers[-1].name
+        options = ("Only the biggest one", f"How big is the {name} layer?", "Undo", "Help")
+    else:
+        options = ("Show me the water", "Show me the vegetation", "Show me the buildings", "Help")
+    return Plan(intent="clarify", question=question, options=options)
