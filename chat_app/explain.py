@@ -121,15 +121,91 @@ def measure_words(facts: dict[str, Any], unit: str | None = None) -> str:
     area_m2, pixels = facts["area_m2"], facts["pixels"]
     factors = {"m2": (1.0, "m²"), "ha": (1e4, "ha"), "km2": (1e6, "km²"), "acres": (4046.8564224, "acres")}
     text = f"{facts['layer'].capitalize()}: {area_words(area_m2, pixels)}"
-    if area_m2 is not None:
+    if unit == "px" and area_m2 is not None:
+        text += f" = {pixels:,} pixels"
+    elif area_m2 is not None:
         asked = factors.get(unit or "")
-        extra = f" = {area_m2 / asked[0]:,.2f} {asked[1]}" if asked else f" ({area_m2 / 4046.8564224:,.1f} acres)"
-        text += extra
+        exact = f"{area_m2 / asked[0]:,.2f} {asked[1]}" if asked else f"{area_m2 / 4046.8564224:,.1f} acres"
+        text += f" = {exact}" if asked else f" ({exact})"
     text += f", {share_words(facts['share'])} of the image, in {regions_words(facts['regions'])}."
     if area_m2 is None:
         text += f" For hectares, {PIXEL_SIZE_HINT}."
     elif facts["pixel_size_from"] != "georeference":
         text += " This rests on the pixel size that was given, since the image is not georeferenced."
+    return text
+
+
+def count_words(facts: dict[str, Any]) -> str:
+    """Answer to "how many are there?"."""
+    if not facts["regions"]:
+        return f"The layer {facts['layer']} is empty: there are none."
+    sizes = [region["size"] for region in facts["largest"]]
+    text = f"{facts['layer'].capitalize()}: {regions_words(facts['regions'])}, counting pieces that touch as one."
+    return text + (f" The largest is {sizes[0]} and lies {place_words(facts['largest'][0]['place'])}." if sizes else "")
+
+
+def distance_words(facts: dict[str, Any]) -> str:
+    """Answer to "how far is it from …?"."""
+    one, other = facts["layers"]
+    if facts["distance_px"] is None:
+        return f"{one} or {other} is empty, so there is no distance between them."
+    if facts["distance_px"] == 0:
+        return f"{one.capitalize()} and {other} touch or overlap: the distance is 0."
+    if facts["distance_m"] is None:
+        return f"The nearest edges of {one} and {other} are {facts['distance_px']:,.0f} pixels apart. For metres, {PIXEL_SIZE_HINT}."
+    metres = facts["distance_m"]
+    words = f"{metres / 1000:,.1f} km" if metres >= 10_000 else f"{metres:,.0f} m"
+    return f"The nearest edges of {one} and {other} are {words} apart."
+
+
+def perimeter_words(facts: dict[str, Any]) -> str:
+    """Answer to "how long is the shoreline?"."""
+    metres = facts["perimeter_m"]
+    if metres is None:
+        return f"The outline of {facts['layer']} is about {facts['perimeter_px']:,.0f} pixels long. For metres, {PIXEL_SIZE_HINT}."
+    words = f"{metres / 1000:,.1f} km" if metres >= 1000 else f"{metres:,.0f} m"
+    return f"The outline of {facts['layer']} is about {words} long at this pixel size; finer pixels would show a longer one."
+
+
+def mean_area_words(facts: dict[str, Any]) -> str:
+    """Answer to "how big are they on average?"."""
+    if not facts["regions"]:
+        return f"The layer {facts['layer']} is empty."
+    mean_m2 = None if facts["area_m2"] is None else facts["area_m2"] / facts["regions"]
+    mean_px = round(facts["pixels"] / facts["regions"])
+    return f"{facts['layer'].capitalize()} has {regions_words(facts['regions'])} of {area_words(mean_m2, mean_px)} on average."
+
+
+def index_words(facts: dict[str, Any]) -> str:
+    """Answer to "what is the mean NDVI of it?"."""
+    index = facts["index"]
+    if "mean" not in index:
+        return f"The layer {facts['layer']} is empty, so it has no {index['name']}."
+    outside = "" if index["mean_outside"] is None else f"; outside it averages {index['mean_outside']:.2f}"
+    return (
+        f"{index['name']} inside {facts['layer']} averages {index['mean']:.2f} (nine tenths of its pixels lie between "
+        f"{index['p5']:.2f} and {index['p95']:.2f}){outside}."
+    )
+
+
+def condition_words(facts: dict[str, Any], bands: tuple[str, ...]) -> str:
+    """Answer to "how healthy is it?"."""
+    condition = facts["condition"]
+    if facts["land_cover"] not in ("vegetation", "trees"):
+        return (
+            f"Condition is measured on plants; {facts['layer']} is {facts['land_cover']}. Ask for the vegetation first."
+        )
+    if not condition:
+        return f"The condition of plants shows in near-infrared, and this image has {', '.join(bands)} only (or the layer is empty)."
+    text = (
+        f"{facts['layer'].capitalize()} has a mean NDVI of {condition['ndvi_mean']:.2f}: {share_words(condition['dense_share'])} of it is dense and "
+        f"vigorous (NDVI above 0.6), {share_words(condition['sparse_share'])} sparse or dry (below 0.4)."
+    )
+    if "ndmi_mean" in condition:
+        text += (
+            f" By NDMI (leaf water, mean {condition['ndmi_mean']:.2f}) {share_words(condition['moist_share'])} is moist (above 0.2) and "
+            f"{share_words(condition['dry_share'])} dry (below 0)."
+        )
     return text
 
 

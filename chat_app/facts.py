@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
+from skimage.measure import perimeter_crofton
 
 from chat_app.session import Layer, Session
 from spex_model.imaging.areas import to_wgs84
 from spex_model.imaging.errors import BandsError
-from spex_model.imaging.indices import compute_index, prior_for
+from spex_model.imaging.indices import canonical_index, compute_index, prior_for
 from spex_model.imaging.regions import Region
 
 ROUGH_LOGIT = 1.0
@@ -114,6 +116,40 @@ def _mean(values: np.ndarray, where: np.ndarray) -> float | None:
     return round(float(finite.mean()), 3) if finite.size else None
 
 
+def distance_facts(session: Session, one: Layer, other: Layer) -> dict[str, Any]:
+    """Shortest distance between two layers, edge to edge of their pixels: in pixels, and in metres where a pixel has a size."""
+    first, second = session.extraction(one).mask, session.extraction(other).mask
+    pixels = None
+    if first.any() and second.any():
+        pixels = round(max(0.0, float(distance_transform_edt(~second)[first].min()) - 1), 2)
+    gsd_m = session.scene.gsd_m
+    return {
+        "layers": [one.name, other.name],
+        "distance_px": pixels,
+        "distance_m": None if pixels is None or gsd_m is None else round(pixels * gsd_m, 1),
+    }
+
+
+def perimeter_facts(session: Session, layer: Layer) -> dict[str, Any]:
+    """Length of a layer's outline (Crofton's formula in four directions), in pixels and metres."""
+    mask = session.extraction(layer).mask
+    pixels = round(float(perimeter_crofton(np.pad(mask, 1), directions=4)), 1) if mask.any() else 0.0
+    gsd_m = session.scene.gsd_m
+    return {"perimeter_px": pixels, "perimeter_m": None if gsd_m is None else round(pixels * gsd_m, 1)}
+
+
+def index_facts(session: Session, layer: Layer, index: str) -> dict[str, Any]:
+    """Mean, spread and range of a spectral index inside a layer and its mean outside. Raises BandsError."""
+    values, mask = compute_index(session.scene, index), session.extraction(layer).mask
+    inside = values[mask]
+    inside = inside[np.isfinite(inside)]
+    found: dict[str, Any] = {"name": canonical_index(index), "mean_outside": _mean(values, session.scene.valid & ~mask)}
+    if inside.size:
+        low, high = (round(float(value), 3) for value in np.percentile(inside, (5, 95)))
+        found |= {"mean": round(float(inside.mean()), 3), "std": round(float(inside.std()), 3), "p5": low, "p95": high}
+    return found
+
+
 def compare_facts(session: Session, one: Layer, other: Layer) -> dict[str, Any]:
     """Pixels and areas of two layers and of what they share."""
     first, second = session.extraction(one).mask, session.extraction(other).mask
@@ -127,17 +163,28 @@ def compare_facts(session: Session, one: Layer, other: Layer) -> dict[str, Any]:
 
 
 def condition_facts(session: Session, layer: Layer) -> dict[str, Any]:
-    """Vegetation condition by NDVI (dense above 0.6, sparse below 0.4) within a layer; empty without near-infrared."""
-    try:
-        ndvi = compute_index(session.scene, "NDVI")
-    except BandsError:
+    """Vegetation condition within a layer; empty without near-infrared or for another land cover.
+
+    NDVI: dense above 0.6, sparse or dry below 0.4. NDMI (near- against short-wave infrared, Gao 1996), where the
+    bands allow it: moist leaves above 0.2, dry below 0.
+    """
+    mask = session.extraction(layer).mask
+    if layer.land_cover not in ("vegetation", "trees") or not mask.any():
         return {}
-    inside = ndvi[session.extraction(layer).mask]
-    inside = inside[np.isfinite(inside)]
-    if not inside.size or layer.land_cover not in ("vegetation", "trees"):
-        return {}
-    return {
-        "ndvi_mean": round(float(inside.mean()), 3),
-        "dense_share": round(float((inside > 0.6).mean()), 3),
-        "sparse_share": round(float((inside < 0.4).mean()), 3),
-    }
+    found: dict[str, Any] = {}
+    for index, names, (high, low) in (
+        ("NDVI", ("dense_share", "sparse_share"), (0.6, 0.4)),
+        ("NDMI", ("moist_share", "dry_share"), (0.2, 0.0)),
+    ):
+        try:
+            inside = compute_index(session.scene, index)[mask]
+        except BandsError:
+            continue
+        inside = inside[np.isfinite(inside)]
+        if inside.size:
+            found[f"{index.lower()}_mean"] = round(float(inside.mean()), 3)
+            found |= {
+                names[0]: round(float((inside > high).mean()), 3),
+                names[1]: round(float((inside < low).mean()), 3),
+            }
+    return found

@@ -64,9 +64,9 @@ def apply_step(mask: BoolArray, step: RefinementStep, session: Session) -> BoolA
             weights, limit = size_limit(values["value"], values["unit"], scene)
             return masks.keep_sizes(mask, weights, most=limit)
         case "keep_place":
-            return masks.in_place(mask, values["place"], cut=values["cut"])
+            return masks.in_place(mask, values["place"], values["part"], cut=values["cut"])
         case "drop_place":
-            return mask & ~masks.in_place(mask, values["place"], cut=values["cut"])
+            return mask & ~masks.in_place(mask, values["place"], values["part"], cut=values["cut"])
         case "grow" | "merge_close":
             return getattr(masks, step.op)(mask, distance_px(values["value"], values["unit"], scene), valid)
         case "shrink":
@@ -79,7 +79,12 @@ def apply_step(mask: BoolArray, step: RefinementStep, session: Session) -> BoolA
             return masks.where_index(mask, compute_index(scene, values["index"]), above=values["value"])
         case "index_below":
             return masks.where_index(mask, compute_index(scene, values["index"]), below=values["value"])
-        case "union" | "intersect" | "subtract" | "near":
+        case "keep_clicked" | "drop_clicked":
+            if not values["points"]:
+                raise StepError("Click on a region in the picture first, then say what to do with it.")
+            clicked = masks.at_points(mask, values["points"])
+            return clicked if step.op == "keep_clicked" else mask & ~clicked
+        case "union" | "intersect" | "subtract" | "near" | "far":
             return _with_layer(mask, step.op, values, session)
     raise StepError(f"The step {step.op} is not known.")
 
@@ -92,7 +97,7 @@ def _with_layer(mask: BoolArray, op: str, values: dict[str, Any], session: Sessi
         return mask & other
     if op == "subtract":
         return mask & ~other
-    return masks.near(mask, other, distance_px(values["value"], values["unit"], session.scene))
+    return getattr(masks, op)(mask, other, distance_px(values["value"], values["unit"], session.scene))
 
 
 def refine(extraction: Extraction, steps: tuple[RefinementStep, ...], session: Session) -> Extraction:

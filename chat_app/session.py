@@ -115,6 +115,7 @@ class Session:
         self.arrays = arrays
         self.lock = threading.RLock()
         self.turns: list[Turn] = []
+        self.after_turn: list[Snapshot] = []
         self.extractions: dict[str, Extraction] = {}
         self._opened = scene
         self._scene = scene
@@ -300,6 +301,18 @@ class Session:
         self._past.append(self._current)
         self._restore(self._future.pop())
         return self._current.label
+
+    def close_turn(self, turn: Turn) -> None:
+        """Put a finished turn on record, with the state after it."""
+        self.turns.append(turn)
+        self.after_turn.append(self._current)
+
+    def back_to_turn(self, number: int) -> None:
+        """Make things as they were after a turn (0: before the first); raises `StepError` when there was none such."""
+        if number > len(self.after_turn):
+            raise StepError(f"There is no turn {number} yet; the last one was number {len(self.after_turn)}.")
+        snapshot = self.after_turn[number - 1] if number else Snapshot()
+        self._restore(replace(snapshot, label=self._current.label))
 
     @property
     def history(self) -> tuple[Snapshot, tuple[Snapshot, ...], tuple[Snapshot, ...]]:

@@ -131,6 +131,7 @@ class SessionStore:
             scene = self._open_scene(self._root / session_id / "image" / record["image"], record["options"])
             session = self._build(session_id, scene, record["title"])
             session.turns = [Turn.from_dict(turn) for turn in record["turns"]]
+            session.after_turn = [_read_snapshot(values) for values in record["after_turn"]]
             session.extractions = {
                 values["id"]: Extraction(
                     **{**values, "steps": _STEPS.validate_python(values["steps"])}, arrays=session.arrays
@@ -165,6 +166,7 @@ class SessionStore:
             "past": [asdict(snapshot) for snapshot in past],
             "future": [asdict(snapshot) for snapshot in future],
             "extractions": [extraction.to_dict() for extraction in session.extractions.values()],
+            "after_turn": [asdict(snapshot) for snapshot in session.after_turn],
             "turns": [turn.to_dict() for turn in session.turns],
         }
         target = self._root / session.id / "session.json"

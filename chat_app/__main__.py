@@ -1,0 +1,145 @@
+"""The command line: `python -m chat_app ask IMAGE "show me the water" "only the biggest lake" --json`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from chat_app.errors import ChatError
+from chat_app.export import write_mask
+from chat_app.graph import Conversation
+from chat_app.session import Layer, Session
+from chat_app.settings import Settings
+from chat_app.turns import TextDelta, Turn, TurnDone
+from spex_model.imaging.errors import ImagingError
+from spex_model.serving import load_runtime
+from spex_model.serving.errors import ServingError
+
+BAD_IMAGE = 2
+
+
+def layer_record(session: Session, layer: Layer, folder: Path) -> dict[str, Any]:
+    """One layer of the JSON output; its mask is written as a GeoTIFF into the folder."""
+    extraction = session.extraction(layer)
+    path = folder / f"{layer.id}-{extraction.id}.tif"
+    if not path.exists():
+        write_mask(path, extraction.mask, session.scene, layer)
+    pixels, valid = int(extraction.mask.sum()), max(1, int(session.scene.valid.sum()))
+    return {
+        "id": layer.id,
+        "name": layer.name,
+        "land_cover": layer.land_cover,
+        "mask": str(path),
+        "pixels": pixels,
+        "area_m2": session.area_m2(layer),
+        "share": pixels / valid,
+        "regions": len(session.regions(layer)),
+        "method": extraction.method,
+    }
+
+
+def turn_record(session: Session, turn: Turn, folder: Path) -> dict[str, Any]:
+    """One line of the JSON output."""
+    facts = dict(turn.facts)
+    if session.scene.assumptions:
+        facts["assumptions"] = list(session.scene.assumptions)
+    return {
+        "turn": turn.number,
+        "message": turn.message,
+        "reply": turn.reply,
+        "plan": turn.plan.to_dict() if turn.plan else None,
+        "reader": turn.reader,
+        "layers": [layer_record(session, layer, folder) for layer in session.layers],
+        "active_layer": turn.active,
+        "facts": facts,
+        "seconds": turn.seconds,
+        "error": turn.error,
+    }
+
+
+def ask(options: argparse.Namespace) -> int:
+    """Run a conversation about one image; exit code 2 and one sentence when the image cannot be opened."""
+    scratch = Path(tempfile.mkdtemp(prefix="spex-chat-"))
+    try:
+        settings = Settings(data_dir=scratch, **({"runtime": options.runtime} if options.runtime else {}))
+        return _ask(options, settings)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _ask(options: argparse.Namespace, settings: Settings) -> int:
+    from chat_app.store import SessionStore
+
+    store = SessionStore(settings)
+    bands = [name.strip() for name in options.bands.split(",")] if options.bands else None
+    try:
+        session = store.create(options.image, bands=bands, scale=options.scale, offset=options.offset, gsd_m=options.gsd)
+    except ImagingError as error:
+        print(error, file=sys.stderr)
+        return BAD_IMAGE
+    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        runtime = load_runtime(
+            settings.runtime, checkpoint=settings.checkpoint, cache_dir=settings.cache_dir, vllm_url=settings.vllm_url,
+            mask_url=settings.mask_url, request_timeout_s=settings.request_timeout_s, device=settings.device,
+        )  # fmt: skip
+    except ServingError as error:
+        print(f"{error} Indices answer in its place.", file=sys.stderr)
+        runtime = None
+    conversation = Conversation(settings, runtime, store)
+    if not options.json:
+        for note in session.scene.assumptions:
+            print(f"Note: {note}")
+    for message in options.messages:
+        _one_turn(conversation, session, message, options)
+    conversation.close()
+    return 0
+
+
+def _one_turn(conversation: Conversation, session: Session, message: str, options: argparse.Namespace) -> None:
+    for event in conversation.run_turn(session.id, message):
+        if isinstance(event, TurnDone):
+            record = turn_record(session, event.turn, options.out)
+            if options.json:
+                print(json.dumps(record, ensure_ascii=False), flush=True)
+            else:
+                print(f"\n> {message}\n{event.turn.reply}")
+                for layer in record["layers"]:
+                    print(f"  {layer['name']}: {layer['mask']}")
+        elif isinstance(event, TextDelta):
+            logging.getLogger(__name__).debug("%s", event.text)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m chat_app", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    asking = commands.add_parser("ask", help="talk to one image without a browser")
+    asking.add_argument("image", type=Path)
+    asking.add_argument("messages", nargs="+", metavar="MESSAGE")
+    asking.add_argument("--out", type=Path, default=Path("spex-out"), help="folder for the masks")
+    asking.add_argument("--json", action="store_true", help="one JSON object a turn on standard output")
+    asking.add_argument("--bands", help="band names in file order: blue,green,red,nir")
+    asking.add_argument("--scale", type=float, help="reflectance = value * scale + offset")
+    asking.add_argument("--offset", type=float)
+    asking.add_argument("--gsd", type=float, help="pixel size in metres of a file without georeference")
+    asking.add_argument("--runtime", choices=("auto", "served", "embedded"))
+    asking.set_defaults(run=ask)
+    parser.add_argument("--verbose", action="store_true", help="log to standard error")
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.ERROR, stream=sys.stderr)
+    try:
+        return int(options.run(options))
+    except (ChatError, ImagingError, ServingError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
