@@ -31,7 +31,7 @@ _CORRECTION = re.compile(
     r"^(?:no|nope|nein|non|oops|sorry|wrong|not that|not this|actually)?[,.!\s]*(?:sorry[,.\s]*)?(?:i (?:actually )?mean(?:t)?|i said|i wanted|ich meinte|je voulais dire|quise decir|我是说)\s+(?P<rest>.+)$"
     r"|^(?:no|not that|wrong|nein|non|不对)[,.!]+\s*(?P<rest2>.+)$"
 )
-_CONNECTOR = re.compile(r"\s*(?:;|\.\s|, then |,? and then |,? then |, and |, but |,| and | but | und | et | y |，)\s*")
+_CONNECTOR = re.compile(r"\s*(?:;|\.\s|, then |,? and then |,? then |, and |, but |,| and | und | et | y |，)\s*")
 _CHINESE_FILLERS = re.compile("只要|只|请|保留|的|那个|那些|一下|把|个|是")
 _TOKEN = re.compile(r"\{([A-Z])\}")
 _KINDS = {"A": "[AP]", "L": "[LP]", "V": "[NR]", "O": "[CY]"}

@@ -73,7 +73,8 @@ def check_words(text: str, facts: dict[str, Any], prior_regions: int | None) -> 
     and size that it gives the largest region are those of one of the mask's largest. Returns the text that
     may be shown, and what was dropped.
     """
-    kept, dropped = [], []
+    kept: list[str] = []
+    dropped: list[str] = []
     for sentence in _SENTENCE.split(text.strip()):
         (kept if _holds(sentence, facts, prior_regions) else dropped).append(sentence)
     return " ".join(kept), dropped
@@ -120,13 +121,13 @@ def measure_words(facts: dict[str, Any], unit: str | None = None) -> str:
         return f"The layer {facts['layer']} is empty: nothing to measure."
     area_m2, pixels = facts["area_m2"], facts["pixels"]
     factors = {"m2": (1.0, "m²"), "ha": (1e4, "ha"), "km2": (1e6, "km²"), "acres": (4046.8564224, "acres")}
-    text = f"{facts['layer'].capitalize()}: {area_words(area_m2, pixels)}"
-    if unit == "px" and area_m2 is not None:
-        text += f" = {pixels:,} pixels"
+    size = area_words(area_m2, pixels)
+    if unit == "px":
+        size = f"{pixels:,} pixels"
     elif area_m2 is not None:
-        asked = factors.get(unit or "")
-        exact = f"{area_m2 / asked[0]:,.2f} {asked[1]}" if asked else f"{area_m2 / 4046.8564224:,.1f} acres"
-        text += f" = {exact}" if asked else f" ({exact})"
+        factor, name = factors.get(unit or "", (0.0, ""))
+        size = f"{area_m2 / factor:,.2f} {name}" if factor else f"{size} ({area_m2 / factors['acres'][0]:,.1f} acres)"
+    text = f"{facts['layer'].capitalize()}: {size}"
     text += f", {share_words(facts['share'])} of the image, in {regions_words(facts['regions'])}."
     if area_m2 is None:
         text += f" For hectares, {PIXEL_SIZE_HINT}."

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
@@ -163,9 +163,10 @@ class Conversation:
                 "model_text": "",
                 "reader": "none",
             }
-            for event in self._graph.stream({**fresh, **state}, config, stream_mode="custom"):
-                emit(event)
-            state = self._graph.get_state(config).values
+            given: Any = {**fresh, **state}
+            for event in self._graph.stream(given, config, stream_mode="custom"):
+                emit(cast(Event, event))
+            state = cast(TurnState, self._graph.get_state(config).values)
         except (MessageError, Stopped) as error:
             state |= {"reply": str(error), "error": str(error)}
         except Exception as error:
@@ -200,7 +201,7 @@ class Conversation:
         reading = read_message(state["message"], self.store.open(state["session_id"]), self.runtime, self.settings)
         return {"plan": reading.plan.to_dict(), "reader": reading.reader}
 
-    def _guarded(self, work: Callable[[Plan, Session, TurnState], Outcome]) -> Callable[[TurnState], dict[str, Any]]:
+    def _guarded(self, work: Callable[[Plan, Session, TurnState], Outcome]) -> Any:
         """A node that turns errors with a sentence into the reply; the session is as it was before."""
 
         def node(state: TurnState) -> dict[str, Any]:

@@ -395,7 +395,7 @@ def _tidy(spec: Any) -> Any:
     choices = [item for item in spec.get("anyOf", ()) if item != {"type": "null"}]
     if len(choices) == 1:
         return _tidy(choices[0])
-    tidied = {}
+    tidied: dict[str, Any] = {}
     for key, value in spec.items():
         if key == "properties":
             tidied[key] = {name: _tidy(item) for name, item in value.items()}

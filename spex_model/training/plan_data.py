@@ -128,7 +128,8 @@ def _step(rng: random.Random, kind: str, other: str = "") -> tuple[str, dict[str
     fill: dict[str, object] = {"p": rng.choice(_PIECES), "o": other}
     many = rng.choice(list(NUMBER_WORDS))
     fill["n"] = rng.choice((str(many), NUMBER_WORDS[many]))
-    op, step = kind, {}
+    op = kind
+    step: dict[str, object] = {}
     if kind.endswith(("_1", "_n")):
         op, step = kind[:-2], {"count": 1 if kind.endswith("_1") else many}
     elif kind == "drop_largest":
@@ -139,7 +140,8 @@ def _step(rng: random.Random, kind: str, other: str = "") -> tuple[str, dict[str
         fill["a"], value, unit = _amount(rng, ("ha", "ha", "ha", "m2", "acres", "km2", "px", "percent"))
         step = {"value": value, "unit": unit}
     elif kind in ("keep_place", "drop_place"):
-        fill["w"], step = _place(rng)
+        fill["w"], where = _place(rng)
+        step = {**where}
     elif kind in ("grow", "shrink", "merge_close", "near", "far"):
         fill["s"], value, unit = _length(rng)
         step = {"value": value, "unit": unit}
@@ -196,10 +198,10 @@ def _extract(rng: random.Random) -> PlanExample:
             message, "none", _json(intent="extract", land_covers=[cover], steps=[{"op": op, "count": number}])
         )
     if draw < 0.16:
-        words, step = _step(
+        narrowing, step = _step(
             rng, rng.choice(("drop_smaller", "keep_place", "keep_largest_1", "drop_larger", "keep_elongated", "smooth"))
         )
-        message = f"{rng.choice(say.SHOW[:20]).format(c=spoken[0]).rstrip('?')}{rng.choice((', ', ' and ', ', but ', ' - '))}{words}"
+        message = f"{rng.choice(say.SHOW[:20]).format(c=spoken[0]).rstrip('?')}{rng.choice((', ', ' and ', ', but ', ' - '))}{narrowing}"
         return PlanExample(message, layers, _json(intent="extract", land_covers=[cover], steps=[step]))
     if draw < 0.21:
         index = rng.choice(_INDEX_OF[cover])

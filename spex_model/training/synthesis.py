@@ -4,6 +4,8 @@ Drawn at twice the resolution and averaged, so that pixels at edges are mixed; t
 blur and noise. Deterministic by seed. Seeds from `FIRST_EVALUATION_SEED` on are for measuring only.
 """
 
+import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -240,3 +242,30 @@ def write_geotiff(path: Path, made: SyntheticScene) -> None:
         if scene.calibrated:
             dataset.scales = [1 / factor] * len(scene.bands)
         dataset.update_tags(SOURCE="synthetic scene, exact by construction; public domain")
+
+
+EXAMPLES: dict[str, tuple[int, float, Sensor]] = {
+    "synthetic_sentinel2.tif": (9107, 10.0, "sentinel2"),
+    "synthetic_aerial.tif": (9308, 1.0, "naip"),
+}
+"""Example scenes of the app: seed (above those of training and measuring), pixel size in m, sensor."""
+
+
+def write_examples(folder: Path) -> list[Path]:
+    """Write the synthetic example scenes into a folder, and give their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (seed, gsd_m, sensor) in EXAMPLES.items():
+        write_geotiff(folder / name, synthesize(seed, gsd_m=gsd_m, sensor=sensor, whole=gsd_m >= _FINE_M))
+    return [folder / name for name in EXAMPLES]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: `--write-examples FOLDER` writes the app's synthetic example scenes."""
+    parser = argparse.ArgumentParser(prog="python -m spex_model.training.synthesis", description=__doc__)
+    parser.add_argument("--write-examples", type=Path, required=True, metavar="FOLDER", help="where to write them")
+    for path in write_examples(parser.parse_args(arguments).write_examples):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

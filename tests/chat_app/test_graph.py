@@ -1,0 +1,195 @@
+"""Whole turns through the real graph, store and checkpointer; only the model is a fake."""
+
+import re
+import threading
+
+import numpy as np
+import pytest
+
+from chat_app.graph import Conversation
+from chat_app.store import SessionStore
+from chat_app.turns import LayerReady, TextDelta, TurnDone
+from spex_model.imaging.regions import label_regions
+
+
+@pytest.fixture
+def say(conversation, session):
+    def run(message, **options):
+        *_, done = conversation.run_turn(session.id, message, **options)
+        assert isinstance(done, TurnDone)
+        return done.turn
+
+    return run
+
+
+def mask(session, name=None):
+    return session.extraction(session.find_layer(name)).mask
+
+
+def test_the_main_job_from_a_question_to_follow_ups(say, session):
+    water = say("show me the water")
+    found = mask(session).copy()
+    assert water.error is None and found.any() and water.facts["pixels"] == int(found.sum())
+    assert "Measured on the mask" in water.reply and water.changed == (session.layers[0].id,)
+
+    biggest = say("only the biggest one")
+    labels, _ = label_regions(found)
+    assert np.array_equal(mask(session), labels == 1) and biggest.facts["regions"] == 1
+
+    answer = say("how many hectares is it?")
+    assert f"{session.area_m2('water') / 1e4:,.2f} ha" in answer.reply
+    assert session.area_m2("water") == pytest.approx((labels == 1).sum() * 100, rel=2e-3)
+
+    say("now the vegetation")
+    assert [layer.name for layer in session.layers] == ["water", "vegetation"]
+    say("undo")
+    assert [layer.name for layer in session.layers] == ["water"]
+    say("undo")
+    assert np.array_equal(mask(session), found)
+
+
+def test_text_is_streamed_and_the_layer_announced(conversation, session):
+    events = list(conversation.run_turn(session.id, "show me the water"))
+    assert sum(isinstance(event, TextDelta) for event in events) > 5
+    assert isinstance(events[-2], LayerReady) and isinstance(events[-1], TurnDone)
+
+
+def test_a_sentence_that_the_mask_contradicts_is_not_shown(say, runtime):
+    runtime.spoken = "I see water in 999 regions. The evidence is MNDWI."
+    turn = say("show me the water")
+    assert "999" not in turn.reply and "999" in turn.model_text and "MNDWI" in turn.reply
+
+
+def test_with_the_model_down_the_index_answers_and_says_so(say, session, runtime):
+    runtime.down = True
+    turn = say("show me the water")
+    assert session.extraction("water").method == "index" and turn.error is None
+    assert "could not answer" in turn.reply and "spectral index alone" in turn.reply
+
+
+def test_the_model_reads_what_rules_do_not(say, session, runtime):
+    say("show me the water")
+    runtime.plans = ['{"intent":"refine","steps":[{"op":"drop_smaller","value":0.3,"unit":"ha"}]}']
+    turn = say("would it be possible to lose those teeny weeny puddles, 0.3 ha or so")
+    assert turn.reader == "model" and turn.plan.steps[0].value == 0.3
+
+
+def test_a_number_that_nobody_said_is_not_obeyed(say, session, runtime):
+    say("show me the water")
+    before = mask(session).copy()
+    runtime.plans = ['{"intent":"refine","steps":[{"op":"drop_smaller","value":5000,"unit":"km2"}]}']
+    turn = say("would it be possible to lose those teeny weeny puddles")
+    assert turn.plan.intent == "clarify" and turn.options and np.array_equal(mask(session), before)
+
+
+@pytest.mark.parametrize("text", ['{"intent":"refine"}', "not json", '{"intent":"fly"}'])
+def test_an_invalid_plan_becomes_a_question(say, runtime, text):
+    runtime.plans = [text]
+    turn = say("frobnicate the gizmo somehow")
+    assert turn.plan.intent == "clarify" and turn.reply.endswith("?")
+
+
+@pytest.mark.parametrize("message", ["", "   ", "x" * 4000])
+def test_a_message_that_cannot_be_taken_gets_a_sentence(say, session, message):
+    turn = say(message)
+    assert turn.error and len(session.turns) == 1 and "Traceback" not in turn.reply
+    assert say("show me the water").error is None
+
+
+def test_refining_nothing_is_a_sentence(say):
+    turn = say("only the biggest one")
+    assert turn.error and "no layer" in turn.reply
+
+
+def test_clicks_pick_a_region(say, session):
+    say("show me the water")
+    labels, _ = label_regions(mask(session))
+    row, column = (int(value) for value in np.argwhere(labels == 2)[0])
+    assert say("keep this one").error
+    say("keep this one", points=[(row, column)])
+    assert np.array_equal(mask(session), labels == 2)
+    say("undo")
+    say("remove this one", points=[(row, column)])
+    assert np.array_equal(mask(session), (labels > 0) & (labels != 2))
+
+
+def test_a_correction_takes_the_wrong_layer_back(say, session):
+    say("show me the water")
+    say("no, i meant the vegetation")
+    assert [layer.name for layer in session.layers] == ["vegetation"]
+
+
+def test_the_same_steps_for_another_land_cover(say, session):
+    say("show me the water")
+    say("only the biggest one")
+    turn = say("same for the vegetation")
+    assert turn.facts["regions"] == 1 and session.extraction("vegetation").steps[0].op == "keep_largest"
+
+
+def test_back_to_an_earlier_turn_and_undo_of_that(say, session):
+    say("show me the water")
+    found = mask(session).copy()
+    say("only the biggest one")
+    say("now the vegetation")
+    say("go back to turn 1")
+    assert len(session.layers) == 1 and np.array_equal(mask(session), found)
+    say("undo")
+    assert len(session.layers) == 2
+    assert say("go back to turn 99").error
+
+
+def test_every_question_is_answered_in_words(say):
+    say("show me the vegetation")
+    say("show me the water")
+    for message in ("why?", "describe it", "where is the largest?", "how many are there?", "compare water and vegetation", "list the layers", "how healthy is the vegetation?", "mean NDVI of it", "how far is it from the vegetation", "perimeter", "average size", "what percentage of the image is it", "help", "thanks"):  # fmt: skip
+        turn = say(message)
+        assert turn.error is None and turn.reader == "rules" and len(turn.reply) > 20, (message, turn.reply)
+
+
+def test_a_session_survives_a_restart(conversation, session, settings, runtime, say):
+    say("show me the water")
+    say("only the biggest one")
+    again = Conversation(settings, runtime, SessionStore(settings))
+    reopened = again.store.open(session.id)
+    assert np.array_equal(reopened.extraction("water").mask, mask(session)) and len(reopened.turns) == 2
+    list(again.run_turn(session.id, "undo"))
+    assert reopened.extraction("water").mask.sum() > mask(session).sum()
+    again.close()
+
+
+def test_leaving_in_the_middle_changes_nothing(conversation, session):
+    events = conversation.run_turn(session.id, "show me the water")
+    next(events)
+    events.close()
+    with session.lock:
+        assert session.layers == () or session.turns[-1].error is None
+
+
+def test_two_messages_at_once_come_one_after_the_other(conversation, session):
+    replies = []
+    threads = [
+        threading.Thread(target=lambda text=text: replies.extend(conversation.run_turn(session.id, text)))
+        for text in ("show me the water", "show me the trees")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {layer.name for layer in session.layers} == {"water", "trees"} and len(session.turns) == 2
+
+
+def test_a_picture_without_georeference_gets_no_square_metres_until_it_is_told(conversation, tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / "photo.png")
+    session = conversation.store.create(tmp_path / "photo.png")
+
+    def say(message):
+        return list(conversation.run_turn(session.id, message))[-1].turn
+
+    turn = say("show me the vegetation")
+    assert turn.facts["area_m2"] is None and not re.search(r"\d (ha|m²|km²)", turn.reply) and "pixels" in turn.reply
+    assert say("drop anything under 1 ha").error
+    say("pixels are 30 m")
+    assert say("how many hectares is it?").facts["area_m2"] == pytest.approx(turn.facts["pixels"] * 900)
