@@ -20,6 +20,7 @@ from chat_app.turns import TextDelta, Turn, TurnDone
 from spex_model.imaging.errors import ImagingError
 from spex_model.serving import load_runtime
 from spex_model.serving.errors import ServingError
+from spex_model.serving.protocol import Runtime
 
 BAD_IMAGE = 2
 
@@ -79,16 +80,16 @@ def _ask(options: argparse.Namespace, settings: Settings) -> int:
     store = SessionStore(settings)
     bands = [name.strip() for name in options.bands.split(",")] if options.bands else None
     try:
-        session = store.create(options.image, bands=bands, scale=options.scale, offset=options.offset, gsd_m=options.gsd)
+        session = store.create(
+            options.image, bands=bands, scale=options.scale, offset=options.offset, gsd_m=options.gsd
+        )
     except ImagingError as error:
         print(error, file=sys.stderr)
         return BAD_IMAGE
     options.out.mkdir(parents=True, exist_ok=True)
+    runtime: Runtime | None
     try:
-        runtime = load_runtime(
-            settings.runtime, checkpoint=settings.checkpoint, cache_dir=settings.cache_dir, vllm_url=settings.vllm_url,
-            mask_url=settings.mask_url, request_timeout_s=settings.request_timeout_s, device=settings.device,
-        )  # fmt: skip
+        runtime = _load_runtime(settings)
     except ServingError as error:
         print(f"{error} Indices answer in its place.", file=sys.stderr)
         runtime = None
@@ -116,6 +117,25 @@ def _one_turn(conversation: Conversation, session: Session, message: str, option
             logging.getLogger(__name__).debug("%s", event.text)
 
 
+def evaluate(options: argparse.Namespace) -> int:
+    """Measure the readers on written dialogues and print the report."""
+    from chat_app.evaluate import evaluate_dialogues
+
+    settings = Settings(**({"runtime": options.runtime} if options.runtime else {}))
+    report = evaluate_dialogues(_load_runtime(settings), options.dialogues, settings, every=options.every)
+    if options.out:
+        options.out.write_text(report, encoding="utf-8")
+    print(report)
+    return 0
+
+
+def _load_runtime(settings: Settings) -> Runtime:
+    return load_runtime(
+        settings.runtime, checkpoint=settings.checkpoint, cache_dir=settings.cache_dir, vllm_url=settings.vllm_url,
+        mask_url=settings.mask_url, request_timeout_s=settings.request_timeout_s, device=settings.device,
+    )  # fmt: skip
+
+
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m chat_app", description=__doc__)
@@ -131,6 +151,12 @@ def main(argv: list[str] | None = None) -> int:
     asking.add_argument("--gsd", type=float, help="pixel size in metres of a file without georeference")
     asking.add_argument("--runtime", choices=("auto", "served", "embedded"))
     asking.set_defaults(run=ask)
+    measuring = commands.add_parser("evaluate", help="measure the readers on written dialogues")
+    measuring.add_argument("--dialogues", type=Path, default=Path("tests/dialogues"))
+    measuring.add_argument("--every", type=int, default=1, help="take every n-th dialogue")
+    measuring.add_argument("--out", type=Path, help="write the report here too")
+    measuring.add_argument("--runtime", choices=("auto", "served", "embedded"))
+    measuring.set_defaults(run=evaluate)
     parser.add_argument("--verbose", action="store_true", help="log to standard error")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.ERROR, stream=sys.stderr)

@@ -20,7 +20,7 @@ from chat_app.errors import ChatError, MessageError, SessionNotFound
 from chat_app.extract import Found, extract
 from chat_app.outcome import Outcome
 from chat_app.plan import Plan, RefinementStep
-from chat_app.planner import read_message
+from chat_app.planner import read_message, resolve
 from chat_app.refine import refine
 from chat_app.session import Session
 from chat_app.settings import Settings
@@ -116,10 +116,13 @@ class Conversation:
         graph.add_edge("reply", END)
         return graph
 
-    def run_turn(self, session_id: str, message: str, *, points: Sequence[tuple[int, int]] = ()) -> Iterator[Event]:
+    def run_turn(
+        self, session_id: str, message: str, *, points: Sequence[tuple[int, int]] = (), plan: Plan | None = None
+    ) -> Iterator[Event]:
         """Answer one message: TextDelta as text is written, LayerReady for each new mask, TurnDone at the end.
 
-        points are clicked (row, column) pixels of the scene. Raises SessionNotFound for an unknown session; whatever
+        points are clicked (row, column) pixels of the scene. A given `plan` is done without reading the message.
+        Raises SessionNotFound for an unknown session; whatever
         else goes wrong becomes a sentence in the turn. Closing the iterator stops the turn and leaves no change.
         """
         session = self.store.open(session_id)
@@ -130,7 +133,7 @@ class Conversation:
             try:
                 with session.lock:
                     self._stops[session_id] = stop
-                    self._run(session, message, points, events.put)
+                    self._run(session, message, points, plan, events.put)
             except BaseException as error:
                 events.put(error)
             finally:
@@ -146,7 +149,12 @@ class Conversation:
             stop.set()
 
     def _run(
-        self, session: Session, message: str, points: Sequence[tuple[int, int]], emit: Callable[[Event], None]
+        self,
+        session: Session,
+        message: str,
+        points: Sequence[tuple[int, int]],
+        plan: Plan | None,
+        emit: Callable[[Event], None],
     ) -> None:
         began = time.monotonic()
         state: TurnState = {"session_id": session.id, "message": message, "points": list(points)}
@@ -154,7 +162,7 @@ class Conversation:
             _check_message(message, self.settings)
             config: Any = {"configurable": {"thread_id": session.id}}
             fresh: TurnState = {
-                "plan": {},
+                "plan": plan.to_dict() if plan else {},
                 "reply": "",
                 "facts": {},
                 "changed": [],
@@ -198,7 +206,10 @@ class Conversation:
         return turn
 
     def _plan(self, state: TurnState) -> dict[str, Any]:
-        reading = read_message(state["message"], self.store.open(state["session_id"]), self.runtime, self.settings)
+        session = self.store.open(state["session_id"])
+        if state["plan"]:
+            return {"plan": resolve(Plan.model_validate(state["plan"]), session).to_dict()}
+        reading = read_message(state["message"], session, self.runtime, self.settings)
         return {"plan": reading.plan.to_dict(), "reader": reading.reader}
 
     def _guarded(self, work: Callable[[Plan, Session, TurnState], Outcome]) -> Any:

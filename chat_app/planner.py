@@ -24,6 +24,7 @@ from spex_model.serving.protocol import Runtime
 log = logging.getLogger(__name__)
 
 _NUMBERED = ("value", "count", "rank", "turn")
+_ABOUT_A_LAYER = ("measure", "count", "locate", "describe", "explain")
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def plan_prompt(message: str, layers: Iterable[LayerView], folder: Path | None =
 def repair(plan: Plan, message: str, layers: Iterable[LayerView]) -> Plan:
     """Hold a plan of the model to the words of the message.
 
-    Land covers that the message names outright replace others; a number that the message does not hold is
+    Land covers that the message names outright replace others; a layer that it does not name is not the target; a number that the message does not hold is
     replaced by the only one of its kind that it does hold. Raises PlanError where that leaves a doubt.
     """
     tagged = tag(message, [layer.name for layer in layers])
@@ -109,6 +110,9 @@ def repair(plan: Plan, message: str, layers: Iterable[LayerView]) -> Plan:
         named = tuple(dict.fromkeys(value for key, value in tagged.values.items() if key.startswith("C")))
         if named and not set(plan.land_covers) & set(named):
             values["land_covers"] = list(named)
+    names = {str(value).casefold() for key, value in tagged.values.items() if key[0] in "CY"}
+    if values.get("target", ALL_LAYERS) != ALL_LAYERS and values["target"].casefold() not in names:
+        del values["target"]
     said = _numbers(message, tagged.values)
     for holder in (values, *values.get("steps", ())):
         for name in _NUMBERED:
@@ -142,22 +146,28 @@ def _only_amount(values: dict[str, Any], holder: dict[str, Any], name: str) -> A
 
 
 def resolve(plan: Plan, session: Session) -> Plan:
-    """Names as the session has them, and "the same steps" as the steps themselves. Raises LayerNotFound."""
+    """Names as the session has them, and "the same steps" as the steps themselves.
+
+    A question about a land cover that has no layer yet becomes its extraction. A name that nothing goes by stays;
+    whoever acts on it says so.
+    """
     values: dict[str, Any] = dict(plan)
     for key in ("target", "other"):
         name = values[key]
-        if name is not None and name.casefold() != ALL_LAYERS:
-            if not session.layers and plan.intent in ("measure", "count", "locate", "describe", "explain"):
-                values = (
-                    {**dict.fromkeys(values), "intent": "extract", "land_covers": (name,)}
-                    if name in LAND_COVERS
-                    else values
-                )
-                return Plan.model_validate({k: v for k, v in values.items() if v not in (None, ())})
+        if name is None or name.casefold() == ALL_LAYERS:
+            continue
+        try:
             values[key] = session.find_layer(name).name
+        except LayerNotFound:
+            if key == "target" and name in LAND_COVERS and plan.intent in _ABOUT_A_LAYER:
+                return Plan(intent="extract", land_covers=(name,))
     if any(step.op == "same_steps" for step in plan.steps):
         return _same_again(values, session)
-    return Plan.model_validate({key: value for key, value in values.items() if value not in (None, ())})
+    return Plan.model_validate(_given(values))
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value not in (None, ())}
 
 
 def _same_again(values: dict[str, Any], session: Session) -> Plan:
@@ -168,9 +178,8 @@ def _same_again(values: dict[str, Any], session: Session) -> Plan:
     if values["intent"] == "extract" and layer is not None and steps:
         return Plan(intent="refine", target=layer.name, steps=steps)
     if values["intent"] == "refine" and not steps:
-        raise PlanError("The active layer has no steps that could be done again.")
-    fields = {key: value for key, value in values.items() if value not in (None, ())}
-    return Plan.model_validate({**fields, "steps": steps})
+        return Plan.model_validate(_given(values))
+    return Plan.model_validate({**_given(values), "steps": steps})
 
 
 def _ask_back(session: Session) -> Plan:

@@ -86,6 +86,8 @@ def apply_step(mask: BoolArray, step: RefinementStep, session: Session) -> BoolA
             return clicked if step.op == "keep_clicked" else mask & ~clicked
         case "union" | "intersect" | "subtract" | "near" | "far":
             return _with_layer(mask, step.op, values, session)
+        case "same_steps":
+            raise StepError("The active layer has no steps that could be done again.")
     raise StepError(f"The step {step.op} is not known.")
 
 

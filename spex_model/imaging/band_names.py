@@ -1,17 +1,18 @@
 """Which band of a file is which: from its descriptions and tags, else a documented default that is said aloud."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
-from spex_model.imaging.bands import BAND_CODES, band_code, normalise_band_name
+from spex_model.imaging.bands import BAND_CODES, CHANGE, band_code, normalise_band_name
 from spex_model.imaging.errors import BandsError
 
-CHANGE = 'Say "the bands are blue, green, red, nir" (in your order) to change that.'
+_HINT_CHARACTERS = 4000
+_SATELLITE_M = 5.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ _DEFAULTS: dict[tuple[int, bool], tuple[tuple[str, ...], str]] = {
     (5, False): (("blue", "green", "red", "rededge", "nir"), "RapidEye order"),
     (6, True): (("blue", "green", "red", "nir", "swir1", "swir2"), "Landsat order without the thermal band"),
     (6, False): (("blue", "green", "red", "nir", "swir1", "swir2"), "Landsat order without coastal and thermal bands"),
+    (7, True): (("blue", "green", "red", "nir", "swir1", "thermal", "swir2"), "Landsat 4-7 order"),
     (7, False): (("coastal", "blue", "green", "red", "nir", "swir1", "swir2"), "Landsat 8 order"),
     (8, False): (("coastal", "blue", "green2", "green", "yellow", "red", "rededge", "nir"), "PlanetScope 8-band order"),
     (10, False): (
@@ -56,26 +58,50 @@ _DEFAULTS: dict[tuple[int, bool], tuple[tuple[str, ...], str]] = {
 def name_bands(dataset: DatasetReader, file_name: str) -> BandNames:
     """Name a file's bands from descriptions, band tags (STAC `common_name`) or colour interpretation, else by default.
 
-    Raises BandsError, asking for the names, when the count has no default.
+    Raises BandsError, asking for the names, when the count has no default, or when the values are the numbers of a
+    colour table and no measurement.
     """
+    if dataset.colorinterp[0] == ColorInterp.palette:
+        raise BandsError(
+            f"{file_name} is a picture with a colour table (a map or a drawing), not measured brightness. "
+            "Save it as RGB, or upload the image that it was made from."
+        )
     described = _described(dataset)
     for names in (
         [normalise_band_name(text) if text else None for text in described],
         _by_sensor_code(described, dataset, file_name),
     ):
         if names and sum(name is not None for name in names) >= max(1, len(names) // 2):
-            return BandNames(_unique(names), ())
+            return _noted(_unique(_with_alpha(names, dataset)), described)
     by_colour = _by_colour(dataset)
     if by_colour is not None:
         return by_colour
     return _by_default(dataset, file_name)
 
 
+def _noted(names: tuple[str | None, ...], described: Sequence[str]) -> BandNames:
+    """The names, with a note about the bands that are left aside."""
+    aside = [
+        text[:40] or f"number {number}"
+        for number, (name, text) in enumerate(zip(names, described, strict=True), start=1)
+        if name is None
+    ]
+    return BandNames(names, (f"Bands that are not used here: {', '.join(aside)}.",) if aside else ())
+
+
+def _with_alpha(names: Sequence[str | None], dataset: DatasetReader) -> list[str | None]:
+    """A band without a name that the file calls alpha, and that holds nothing else, is alpha."""
+    return [
+        "alpha" if name is None and colour == ColorInterp.alpha and is_mask(dataset, number) else name
+        for number, (name, colour) in enumerate(zip(names, dataset.colorinterp, strict=True), start=1)
+    ]
+
+
 def _described(dataset: DatasetReader) -> list[str]:
     """The best text each band carries: STAC/eo common name, else its description."""
     texts = []
     for number in range(1, dataset.count + 1):
-        tags = {key.lower(): value for key, value in dataset.tags(number).items()}
+        tags = plain_tags(dataset.tags(number))
         texts.append(
             tags.get("common_name")
             or tags.get("eo:common_name")
@@ -86,60 +112,105 @@ def _described(dataset: DatasetReader) -> list[str]:
     return texts
 
 
+def plain_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags with keys in lower case; "eo:common_name", which GDAL splits at its colon, put together again."""
+    result = {}
+    for key, value in tags.items():
+        name, equals, rest = value.partition("=")
+        joined = equals and re.fullmatch(r"\w{1,40}", name)
+        result[(f"{key}:{name}" if joined else key).lower()] = rest if joined else value
+    return result
+
+
 def _by_sensor_code(texts: Sequence[str], dataset: DatasetReader, file_name: str) -> list[str | None] | None:
-    """Names from a sensor's band numbers; which sensor, the tags, the file name or the numbers themselves tell."""
+    """Names from a sensor's band numbers; which sensor, the tags, the file name or the numbers themselves tell.
+
+    "Band 1", "Band 2", … without a word about the sensor only count the bands of the file: they are no names.
+    """
     codes = [band_code(text) for text in texts]
     if sum(code is not None for code in codes) < max(1, len(codes) // 2):
+        return None
+    only_counted = codes == [f"b{number}" for number in range(1, len(codes) + 1)]
+    padded = any(re.search(r"B0[1-9]", text) for text in texts)
+    if only_counted and not padded and _sensor_named(read_hints(dataset, file_name), texts) is None:
         return None
     sensor = guess_sensor(dataset, file_name, codes, texts)
     return [BAND_CODES[sensor].get(code) if code else None for code in codes]
 
 
+def read_hints(dataset: DatasetReader, file_name: str) -> str:
+    """What may tell the sensor and product, in lower case: the file's name, its tags and its bands' descriptions."""
+    texts = [file_name, *dataset.tags().values(), *(text or "" for text in dataset.descriptions)]
+    return " ".join(text[:_HINT_CHARACTERS] for text in texts).lower()[:_HINT_CHARACTERS]
+
+
+def _sensor_named(hints: str, texts: Sequence[str]) -> str | None:
+    if re.search(r"sentinel[-_ ]?2|(?<![a-z0-9])s2[abc]?[-_ ]|msil[12]|hls[._]s30", hints):
+        return "sentinel2"
+    if re.search(
+        r"landsat[-_ ]?[4567]|(?<![a-z0-9])l[te]0?[457](?:[_ ]|\d{6})|(?<![a-z])(?:tm|etm\+?)(?![a-z])", hints
+    ):
+        return "landsat47"
+    if re.search(r"landsat[-_ ]?[89]|(?<![a-z0-9])lc0?[89](?:[_ ]|\d{6})|(?<![a-z])oli(?![a-z])|hls[._]l30", hints):
+        return "landsat89"
+    return "landsat89" if any("sr_b" in text.lower() for text in texts) else None
+
+
 def guess_sensor(dataset: DatasetReader, file_name: str, codes: Sequence[str | None], texts: Sequence[str]) -> str:
     """ "sentinel2", "landsat89" or "landsat47" from tags, the file's name, and the way bands are numbered."""
-    hints = " ".join([file_name, *dataset.tags().values()]).lower()
-    if re.search(r"sentinel[-_ ]?2|\bs2[abc]?[_ ]|msil[12]", hints):
-        return "sentinel2"
-    if re.search(r"landsat[-_ ]?[4567]|\bl[te]0[457]_|\bl[te][457]", hints):
-        return "landsat47"
-    if re.search(r"landsat[-_ ]?[89]|\blc0[89]_|oli", hints) or any("sr_b" in text.lower() for text in texts):
-        return "landsat89"
+    named = _sensor_named(read_hints(dataset, file_name), texts)
+    if named is not None:
+        return named
     numbers = {code for code in codes if code}
-    sentinel_only = {"b8a", "b12"} & numbers or any(re.search(r"\bB0[1-9]\b", text) for text in texts)
+    sentinel_only = {"b8a", "b12"} & numbers or any(re.search(r"B0[1-9](?![0-9])", text) for text in texts)
     return "sentinel2" if sentinel_only else "landsat89"
 
 
+_NEXT = {"nir": "nir2", "rededge": "rededge2", "rededge2": "rededge3", "swir1": "swir2", "thermal": "thermal2"}
+
+
 def _unique(names: Sequence[str | None]) -> tuple[str | None, ...]:
-    """A name that comes twice keeps its first band; the other is left aside."""
+    """A name that comes twice keeps its first band; the other is the next of its kind (rededge, rededge2), or left aside."""
+    named = set(names)
     seen: set[str] = set()
     result: list[str | None] = []
     for name in names:
-        result.append(None if name in seen else name)
+        while name in seen:
+            following = _NEXT.get(name)
+            name = None if following in named and following not in seen else following
+        result.append(name)
         if name:
             seen.add(name)
     return tuple(result)
 
 
 def _by_colour(dataset: DatasetReader) -> BandNames | None:
-    colours = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
+    """Names from the colours that the file gives its bands, as pictures and aerial images have them."""
+    colours = {
+        ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue",
+        ColorInterp.nir: "nir", ColorInterp.rededge: "rededge", ColorInterp.coastal: "coastal", ColorInterp.pan: "pan",
+    }  # fmt: skip
     names: list[str | None] = [colours.get(colour) for colour in dataset.colorinterp]
-    if set(names[:3]) != {"red", "green", "blue"} or dataset.dtypes[0] != "uint8":
+    if not {"red", "green", "blue"} <= set(names):
         return None
     notes: list[str] = []
-    for number, colour in enumerate(dataset.colorinterp[3:], start=3):
-        if colour == ColorInterp.alpha and is_mask(dataset, number + 1):
+    for number, colour in enumerate(dataset.colorinterp):
+        if names[number] is not None:
+            continue
+        if colour == ColorInterp.alpha and (dataset.driver == "PNG" or is_mask(dataset, number + 1)):
             names[number] = "alpha"
-        elif number == 3:
+        elif number == 3 and dataset.count == 4:
             names[number] = "nir"
             notes.append(
                 f"The fourth band is not named as infrared, but varies as a picture does: it is read as near-infrared. {CHANGE}"
             )
-    return BandNames(_unique(names), tuple(notes))
+    unique = _unique(names)
+    return BandNames(unique, (*notes, *_noted(unique, _described(dataset)).assumptions))
 
 
 def _by_default(dataset: DatasetReader, file_name: str) -> BandNames:
     count, eight_bit = dataset.count, dataset.dtypes[0] == "uint8"
-    if dataset.count == 2 and is_mask(dataset, 2):
+    if count == 2 and (is_mask(dataset, 2) or dataset.driver == "PNG"):
         return BandNames(("pan", "alpha"), ())
     default = _DEFAULTS.get((count, eight_bit)) or _DEFAULTS.get((count, False))
     if default is None:
@@ -148,21 +219,19 @@ def _by_default(dataset: DatasetReader, file_name: str) -> BandNames:
             'for instance --bands blue,green,red,nir, or "the bands are blue, green, red, nir".'
         )
     names, order = default
-    if (count, eight_bit) == (4, True) and _blue_comes_first(dataset):
-        names, order = (
-            ("blue", "green", "red", "nir"),
-            "blue before red, since the haze of the first band is the strongest",
-        )
-    spoken = ", ".join(names)
-    known = tuple(None if name == "green2" else name for name in names)
-    return BandNames(known, (f"The file names no bands; its {count} are read as {spoken} ({order}). {CHANGE}",))
+    if (count, eight_bit) == (4, True) and (rough_pixel_m(dataset) or 0) >= _SATELLITE_M:
+        names, order = ("blue", "green", "red", "nir"), "satellite order, since the pixels are 5 m or coarser"
+    said = f"The file names no bands; its {count} are read as {', '.join(names)} ({order}). {CHANGE}"
+    if count == 1:
+        said = f"The file has one band without a name; it is read as grey brightness. {CHANGE}"
+    return BandNames(names, (said,))
 
 
 def is_mask(dataset: DatasetReader, number: int) -> bool:
-    """Whether a band holds only "nothing" and "everything" (0 and the type's limit), as an alpha band does."""
+    """Whether a band holds nearly only "nothing" and "everything" (0 and the type's limit), as an alpha band does."""
     sample = _sample(dataset, number)
     limit = np.iinfo(sample.dtype).max if sample.dtype.kind in "ui" else 1
-    return bool(np.isin(sample, (0, limit)).all())
+    return bool(np.isin(sample, (0, limit)).mean() >= 0.95)
 
 
 def _sample(dataset: DatasetReader, number: int) -> np.ndarray:
@@ -170,17 +239,9 @@ def _sample(dataset: DatasetReader, number: int) -> np.ndarray:
     return dataset.read(number, out_shape=(max(1, dataset.height // step), max(1, dataset.width // step)))
 
 
-def _blue_comes_first(dataset: DatasetReader) -> bool:
-    """Whether the first band looks like blue: over vegetation red is absorbed more than blue haze scatters.
-
-    Compared are the darkest twentieths of bands 1 and 3 where band 4 is bright; the difference must be clear.
-    """
-    first, third, fourth = (_sample(dataset, number).astype(float) for number in (1, 3, 4))
-    lit = (
-        (first > 0)
-        & (third > 0)
-        & (fourth > np.percentile(fourth[fourth > 0], 80) if (fourth > 0).any() else first > 0)
-    )
-    if lit.sum() < 100:
-        return False
-    return float(np.median(first[lit])) > 1.1 * float(np.median(third[lit]))
+def rough_pixel_m(dataset: DatasetReader) -> float | None:
+    """The pixel size in metres, to tell aerial from satellite images; None without georeference."""
+    if not dataset.crs or dataset.transform.is_identity:
+        return None
+    size = float(np.hypot(dataset.transform.a, dataset.transform.d))
+    return size * (111_000 if dataset.crs.is_geographic else 1)

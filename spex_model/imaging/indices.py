@@ -32,6 +32,8 @@ INDEX_NAMES = (
 
 _SYMBOLS = {"B": "blue", "G": "green", "R": "red", "RE1": "rededge", "N": "nir", "S1": "swir1", "S2": "swir2"}
 _SPECK_PIXELS = 4
+_AWEI_FORMULA = "4.0 * (G - S1) - (0.25 * N + 2.75 * S2)"
+"""Feyisa 2014, equation 2 (doi:10.1016/j.rse.2013.08.029); the catalogue leaves the last brackets away."""
 
 
 @lru_cache
@@ -57,7 +59,7 @@ def needed_bands(name: str) -> tuple[str, ...]:
 def index_source(name: str) -> tuple[str, str]:
     """(formula, DOI or address of the source) of an index."""
     entry = _entry(canonical_index(name))
-    return entry.formula, entry.reference
+    return _AWEI_FORMULA if entry.short_name == "AWEInsh" else entry.formula, entry.reference
 
 
 def available_indices(scene: Scene) -> tuple[str, ...]:
@@ -68,6 +70,8 @@ def available_indices(scene: Scene) -> tuple[str, ...]:
 def compute_index(scene: Scene, name: str) -> np.ndarray:
     """An index (H, W) float32, unitless, NaN where the scene is not valid or the index is not defined.
 
+    Reflectance below 0, which atmospheric correction leaves over dark water, counts as 0: normalised differences
+    stay within -1 to 1.
     Raises BandsError with the missing bands and the remedy.
     """
     name = canonical_index(name)
@@ -79,9 +83,13 @@ def compute_index(scene: Scene, name: str) -> np.ndarray:
         )
     import spyndex
 
-    bands = {symbol: scene.band(band) for symbol, band in _SYMBOLS.items() if band in scene.bands}
+    needed = needed_bands(name)
+    bands = {symbol: np.maximum(scene.band(band), 0) for symbol, band in _SYMBOLS.items() if band in needed}
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = np.asarray(spyndex.computeIndex(name, {**bands, "L": 0.5}), np.float32)
+        if name == "AWEInsh":
+            values = 4 * (bands["G"] - bands["S1"]) - (0.25 * bands["N"] + 2.75 * bands["S2"])
+        else:
+            values = np.asarray(spyndex.computeIndex(name, {**bands, "L": 0.5}), np.float32)
     if name not in ("AWEInsh", "ExG"):
         values = np.where(np.abs(values) <= 2, values, np.nan)
     return np.where(scene.valid & np.isfinite(values), values, np.nan).astype(np.float32)
@@ -111,43 +119,43 @@ _CHOICES: dict[str, tuple[tuple[str, float, str], ...]] = {
     ),
     "vegetation": (
         ("NDVI", 0.3, "green leaves reflect far more near-infrared than red (Rouse 1974)"),
-        (
-            "VARI",
-            0.1,
-            "green exceeds red over leaves; without near-infrared this is weaker evidence (Gitelson 2002)",
-        ),
+        ("VARI", 0.1, "leaves reflect more green than red; without near-infrared this is weaker evidence (Gitelson 2002)"),
     ),
     "trees": (
-        ("NDVI", 0.5, "closed canopies have a high NDVI; crops can have it too, so texture must decide"),
-        (
-            "VARI",
-            0.15,
-            "green exceeds red over leaves; without near-infrared this is weaker evidence (Gitelson 2002)",
-        ),
+        ("NDVI", 0.5, "dense leaves reflect far more near-infrared than red; lush crops and lawns do so too"),
+        ("VARI", 0.15, "leaves reflect more green than red; without near-infrared this is weaker evidence (Gitelson 2002)"),
     ),
     "buildings": (
-        (
-            "NDBI",
-            0.0,
-            "built-up land reflects more short-wave than near-infrared, as dry soil does (Zha 2003)",
-        ),
+        ("NDBI", 0.0, "roofs and paving reflect more short-wave than near-infrared, as dry soil does (Zha 2003)"),
     ),
     "bare soil": (
-        (
-            "BI",
-            0.0,
-            "bare soil is bright in short-wave infrared and red against blue and near-infrared (Rikimaru 2002)",
-        ),
+        ("BI", 0.0, "bare soil is brighter in short-wave infrared and red than in near-infrared and blue (Rikimaru 2002)"),
     ),
+}  # fmt: skip
+_BELOW: dict[str, tuple[str, ...]] = {
+    "water": ("NDVI", "SAVI", "GNDVI", "NDBI", "BI"),
+    "vegetation": ("NDWI", "MNDWI", "BI"),
+    "trees": ("NDWI", "MNDWI", "BI"),
+    "buildings": ("NDMI",),
+    "bare soil": ("NDMI",),
 }
+"""Indices that are low, not high, where a land cover is; used only when asked for by name."""
+_PLANTS, _REACH, _LEAST_GAP = 0.25, 0.2, 0.2
 
 
-def _adaptive_threshold(values: np.ndarray, fixed: float, reach: float = 0.2) -> float:
-    """Otsu's threshold of uncalibrated brightness, kept within `reach` of the fixed one."""
+def _adaptive_threshold(values: np.ndarray, fixed: float, *, never_lower: bool) -> float:
+    """Otsu's threshold of uncalibrated brightness, kept within 0.2 of the fixed one.
+
+    `never_lower` is for classes that are often absent (water): Otsu then splits the land in two. There the threshold
+    stays at the fixed one or above, and goes to its upper end where the two halves differ by less than 0.2.
+    """
     finite = values[np.isfinite(values)]
     if finite.size < 16 or float(np.ptp(finite)) < 1e-3:
         return fixed
-    return float(np.clip(threshold_otsu(finite), fixed - reach, fixed + reach))
+    otsu = float(threshold_otsu(finite))
+    if never_lower and float(finite[finite > otsu].mean() - finite[finite <= otsu].mean()) < _LEAST_GAP:
+        return fixed + _REACH
+    return float(np.clip(otsu, fixed if never_lower else fixed - _REACH, fixed + _REACH))
 
 
 def clean_mask(mask: np.ndarray, pixels: int = _SPECK_PIXELS) -> np.ndarray:
@@ -159,35 +167,51 @@ def clean_mask(mask: np.ndarray, pixels: int = _SPECK_PIXELS) -> np.ndarray:
 def prior_for(scene: Scene, land_cover: str, *, index: str | None = None) -> Prior:
     """The prior mask of a land cover from the best index that the bands allow, or from `index`.
 
-    Calibrated reflectance takes the threshold of the literature, uncalibrated brightness Otsu's near it.
-    Vegetation-free ground is asked for with a second condition for bare soil and buildings (NDVI < 0.25).
+    Calibrated reflectance takes the threshold of the literature, uncalibrated brightness Otsu's near it. From bare
+    soil and buildings, plants (NDVI of 0.25 or more) and water (MNDWI above 0) are taken out where the bands allow.
     """
     choices = _CHOICES[land_cover]
+    above = True
     if index is not None:
         index = canonical_index(index)
-        fixed = next((threshold for name, threshold, _ in choices if name == index), 0.0)
-        choices = ((index, fixed, "the index was asked for by name"),)
+        above = index not in _BELOW[land_cover]
+        choices = next(
+            ((choice,) for choice in choices if choice[0] == index),
+            ((index, 0.0, "the index was asked for by name"),),
+        )
     for name, fixed, why in choices:
         if not set(needed_bands(name)) <= set(scene.bands):
             continue
         values = compute_index(scene, name)
-        threshold = fixed if scene.calibrated else _adaptive_threshold(values, fixed)
-        how = "the usual threshold" if scene.calibrated else "Otsu's threshold, since the brightness is uncalibrated"
-        mask = np.nan_to_num(values, nan=-np.inf) > threshold
-        if land_cover in ("bare soil", "buildings") and {"nir", "red"} <= set(scene.bands):
-            mask &= np.nan_to_num(compute_index(scene, "NDVI"), nan=1.0) < 0.25
-        reason = f"{name} above {threshold:.2f}, {how}: {why}."
-        return Prior(
-            land_cover,
-            name,
-            round(threshold, 3),
-            reason,
-            clean_mask(mask & scene.valid) & scene.valid,
-            values,
-        )
+        threshold, how = fixed, "the usual limit"
+        if not scene.calibrated:
+            threshold = _adaptive_threshold(values if above else -values, fixed, never_lower=land_cover == "water")
+            threshold = threshold if above else -threshold
+            how = "a limit fitted to this image, since its brightness is not calibrated"
+        with np.errstate(invalid="ignore"):
+            mask = (values > threshold) if above else (values < threshold)
+        without, exception = _take_out(scene, land_cover)
+        reason = f"{name} {'above' if above else 'below'} {threshold:.2f}, {how}: {why}{exception}."
+        mask = clean_mask(mask & ~without & scene.valid) & scene.valid
+        return Prior(land_cover, name, round(threshold, 3), reason, mask, values, above)
     needed = " or ".join("/".join(needed_bands(name)) for name, _, _ in choices)
     reason = f"No index tells {land_cover} from the bands {', '.join(scene.bands)}; it would need {needed}."
     return Prior(land_cover, None, None, reason, np.zeros(scene.shape, bool))
+
+
+def _take_out(scene: Scene, land_cover: str) -> tuple[np.ndarray, str]:
+    """What cannot be bare soil or buildings (H, W) bool, plants and water, and the words for it."""
+    without = np.zeros(scene.shape, bool)
+    words = []
+    if land_cover in ("bare soil", "buildings"):
+        with np.errstate(invalid="ignore"):
+            if {"nir", "red"} <= set(scene.bands):
+                without |= ~(compute_index(scene, "NDVI") < _PLANTS)
+                words.append(f"plants (NDVI of {_PLANTS:g} or more)")
+            if {"green", "swir1"} <= set(scene.bands):
+                without |= compute_index(scene, "MNDWI") > 0
+                words.append("water (MNDWI above 0)")
+    return without, f"; {' and '.join(words)} taken out" if words else ""
 
 
 def evidence_text(prior: Prior, scene: Scene, count: int) -> str:
@@ -197,7 +221,9 @@ def evidence_text(prior: Prior, scene: Scene, count: int) -> str:
     """
     if prior.index is None or prior.values is None:
         return f"no index, the bands are {', '.join(scene.bands[:7])}"
+    side = "above" if prior.above else "below"
     if not prior.mask.any():
-        return f"{prior.index} above {prior.threshold:.2f} nowhere"
-    mean = float(np.nanmean(prior.values[prior.mask]))
-    return f"{prior.index} above {prior.threshold:.2f}, mean {mean:.2f}, {count} region{'s' if count != 1 else ''}"
+        return f"{prior.index} {side} {prior.threshold:.2f} nowhere"
+    inside = prior.values[prior.mask]
+    mean = float(np.nanmean(inside)) if np.isfinite(inside).any() else 0.0
+    return f"{prior.index} {side} {prior.threshold:.2f}, mean {mean:.2f}, {count} region{'s' if count != 1 else ''}"

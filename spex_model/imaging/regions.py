@@ -1,6 +1,7 @@
 """Connected regions of a mask and their attributes, as numbers and as the words of the paper's prompts."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import shapely
@@ -24,6 +25,8 @@ PLACE_WORDS = (
     ("middle-left", "center", "middle-right"),
     ("bottom-left", "bottom-center", "bottom-right"),
 )
+_SMALL_BOX = 16
+Corners = tuple[tuple[float, float], ...]
 ELONGATED, ROUND = 3.0, 0.72
 """Side ratio of the minimum-area rectangle from which a region is long; share of its circle from which it is round."""
 
@@ -83,16 +86,13 @@ def place_word(centroid_px: tuple[float, float], shape: tuple[int, int]) -> str:
     return PLACE_WORDS[row][column]
 
 
-def _rectangle(
-    rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]
-) -> tuple[tuple[tuple[float, float], ...], float]:
-    """Corners (x, y) 0-1 and side ratio of the minimum-area rectangle around pixels, their full squares included."""
+def _rectangle(rows: np.ndarray, columns: np.ndarray) -> tuple[Corners, float]:
+    """Corners (x, y) in pixels and side ratio of the minimum-area rectangle around pixels, their full squares included."""
     corners = np.concatenate([np.stack([columns + dx, rows + dy], 1) for dx in (0, 1) for dy in (0, 1)])
     rectangle = shapely.oriented_envelope(shapely.multipoints(corners.astype(float)))
     points = np.asarray(shapely.get_coordinates(rectangle))[:4]
     sides = np.linalg.norm(points - np.roll(points, -1, axis=0), axis=1)
-    normalised = points / (shape[1], shape[0])
-    return tuple((float(x), float(y)) for x, y in normalised), float(max(sides[:2]) / max(min(sides[:2]), 1e-6))
+    return tuple((float(x), float(y)) for x, y in points), float(max(sides[:2]) / max(min(sides[:2]), 1e-6))
 
 
 def _edge_pixels(piece: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,6 +101,22 @@ def _edge_pixels(piece: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first = piece[rows].argmax(1)
     last = piece.shape[1] - 1 - piece[rows][:, ::-1].argmax(1)
     return np.concatenate([rows, rows]), np.concatenate([first, last])
+
+
+def _outline(piece: bytes, shape: tuple[int, int]) -> tuple[tuple[float, float], Corners, float, float]:
+    """(centroid (row, col), rectangle's corners (x, y), its side ratio, radius) in pixels of a piece (H, W) bool in its box."""
+    inside = np.frombuffer(piece, bool).reshape(shape)
+    rows, columns = np.nonzero(inside)
+    centroid = (float(rows.mean()), float(columns.mean()))
+    edge_rows, edge_columns = _edge_pixels(inside)
+    corners, elongation = _rectangle(edge_rows, edge_columns)
+    reach = np.abs(edge_rows - centroid[0]) + 0.5, np.abs(edge_columns - centroid[1]) + 0.5
+    radius = float(np.hypot(*reach).max())
+    return centroid, corners, elongation, radius
+
+
+_small_outline = lru_cache(maxsize=20_000)(_outline)
+"""Noisy masks hold thousands of pieces of a few pixels, and few different ones."""
 
 
 def find_regions(
@@ -139,11 +155,10 @@ def _describe(
     index_values: np.ndarray | None,
 ) -> Region:
     row0, col0 = box[0].start, box[1].start
-    rows, columns = np.nonzero(piece)
-    centroid = (float(rows.mean()) + row0, float(columns.mean()) + col0)
-    edge_rows, edge_columns = _edge_pixels(piece)
-    corners, elongation = _rectangle(edge_rows + row0, edge_columns + col0, shape)
-    radius = float(np.hypot(edge_rows + row0 - centroid[0], edge_columns + col0 - centroid[1]).max()) + 0.5
+    measure = _outline if piece.size > _SMALL_BOX else _small_outline
+    middle, corners, elongation, radius = measure(piece.tobytes(), piece.shape)
+    centroid = (middle[0] + row0, middle[1] + col0)
+    corners = tuple(((x + col0) / shape[1], (y + row0) / shape[0]) for x, y in corners)
     mean_index = None
     if index_values is not None:
         inside = index_values[box][piece]

@@ -10,7 +10,7 @@ import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 
-from spex_model.imaging.bands import OTHER_BANDS, SLOTS, normalise_band_name
+from spex_model.imaging.bands import CHANGE, OTHER_BANDS, SLOTS, normalise_band_name
 from spex_model.imaging.errors import BandsError, PixelSizeError, SceneError
 
 
@@ -74,9 +74,7 @@ class Scene:
         """The same image with a pixel size in metres, for files without georeference. Raises PixelSizeError."""
         if self.georeferenced:
             raise PixelSizeError("The image is georeferenced, its pixel size follows from that and stays as it is.")
-        if not 0.001 <= gsd_m <= 100_000:
-            raise PixelSizeError(f"A pixel size of {gsd_m:g} m cannot be; 0.001 m to 100 km are taken.")
-        return replace(self, gsd_m=float(gsd_m))
+        return replace(self, gsd_m=checked_gsd_m(gsd_m))
 
     def with_bands(self, names: Sequence[str]) -> "Scene":
         """The same image with its bands named anew. Raises BandsError for unknown, repeated or too few names."""
@@ -88,8 +86,15 @@ class Scene:
         return replace(
             self,
             bands=bands,
-            assumptions=tuple(note for note in self.assumptions if "band" not in note.lower()),
+            assumptions=tuple(note for note in self.assumptions if CHANGE not in note),
         )
+
+
+def checked_gsd_m(gsd_m: float) -> float:
+    """The pixel size as it was given. Raises PixelSizeError for one that cannot be."""
+    if not 0.001 <= gsd_m <= 100_000:
+        raise PixelSizeError(f"A pixel size of {gsd_m:g} m cannot be; 0.001 m to 100 km are taken.")
+    return float(gsd_m)
 
 
 def parse_band_names(names: Sequence[str]) -> tuple[str, ...]:
