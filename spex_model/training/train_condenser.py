@@ -1,7 +1,8 @@
 """Stage three: the condenser learns to turn what was said into the decoder's prompt.
 
 First it imitates the learned prompts of stage one from the cached states (minutes become seconds, since no
-image is needed), then condenser and decoder are tuned together on masks, lightly, with the encoder frozen.
+image is needed), then condenser and decoder are tuned together on masks, lightly, with the encoder frozen;
+every third step brings clicks on what the reply alone gets wrong, so that people can correct a mask by pointing.
 Writes assets/weights/vision.safetensors and spex.json.
 """
 
@@ -11,13 +12,15 @@ import time
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from spex_model.imaging.landcover import LAND_COVERS
 from spex_model.model.config import SpexConfig
+from spex_model.model.modeling_spex import SpexVision, VisionFeatures
 from spex_model.model.weights import ASSETS, save_vision
+from spex_model.training.clicks import click_on_errors
 from spex_model.training.crops import CropSettings, CropStream
 from spex_model.training.datasets import load_imagery, split, synthetic_tiles
 from spex_model.training.losses import mask_loss
@@ -42,6 +45,17 @@ def imitate(model: PromptedVision, replies: list[Reply], steps: int, rng: torch.
         loss.backward()
         optimizer.step()
     return float(loss)
+
+
+def add_clicks(
+    vision: SpexVision, features: VisionFeatures, prompts: Tensor, labels: Tensor, count: int, rng: torch.Generator
+) -> Tensor:
+    """The prompts (B, P, N, decoder_width) followed by clicks on what they alone get wrong."""
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits, _ = vision.decode_prompts(features, prompts)
+    points, kinds = click_on_errors(logits.float().flatten(0, 1), labels.flatten(0, 1), count, rng)
+    clicks = vision.mask_decoder.embed_points(points, kinds).unflatten(0, tuple(labels.shape[:2]))
+    return torch.cat([prompts, clicks], dim=2)
 
 
 def tune(model: PromptedVision, replies: list[Reply], options: argparse.Namespace, rng: torch.Generator) -> None:
@@ -69,6 +83,8 @@ def tune(model: PromptedVision, replies: list[Reply], options: argparse.Namespac
             pool = by_cover[number]
             states.append(pool[int(torch.randint(len(pool), (), generator=rng))].states)
         prompts = vision.condensation(states).unflatten(0, tuple(asked.shape))
+        if step % 3 == 2:
+            prompts = add_clicks(vision, features, prompts, labels, 1 + step % 2, rng)
         with torch.autocast("cpu", torch.bfloat16):
             logits, _ = vision.decode_prompts(features, prompts)
         loss = mask_loss(logits.float().flatten(0, 1), labels.flatten(0, 1))
