@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -28,17 +28,26 @@ MAX_IMAGES, MAX_STATES = 6, 256
 _Value = TypeVar("_Value")
 
 
-class _Recent(OrderedDict[str, _Value]):
-    """The last `limit` values under their names; asking for one keeps it longer."""
+class Recent(OrderedDict[str, _Value]):
+    """Values under their names, as many as their costs fit in `limit`; asking for one keeps it longer.
 
-    def __init__(self, limit: int) -> None:
+    The latest value stays even where it alone costs more. Without `cost` each value counts as 1.
+    """
+
+    def __init__(self, limit: int, cost: Callable[[_Value], int] = lambda value: 1) -> None:
         super().__init__()
         self._limit = limit
+        self._cost = cost
+
+    @property
+    def total(self) -> int:
+        """What the held values cost together."""
+        return sum(map(self._cost, self.values()))
 
     def put(self, name: str, value: _Value) -> None:
         self[name] = value
         self.move_to_end(name)
-        while len(self) > self._limit:
+        while len(self) > 1 and self.total > self._limit:
             self.popitem(last=False)
 
     def recall(self, name: str) -> _Value | None:
@@ -63,8 +72,8 @@ class EmbeddedRuntime:
     def __init__(self, vision: SpexVision, language: LanguageModel) -> None:
         self._vision = vision
         self._language = language
-        self._images: _Recent[SceneFeatures] = _Recent(MAX_IMAGES)
-        self._states: _Recent[torch.Tensor] = _Recent(MAX_STATES)
+        self._images: Recent[SceneFeatures] = Recent(MAX_IMAGES)
+        self._states: Recent[torch.Tensor] = Recent(MAX_STATES)
         self._lock = threading.Lock()
 
     @classmethod

@@ -2,6 +2,7 @@
 
 ServingError
 ├── BadRequest            the request itself can't be served; sending it again won't help
+│   ├── TooLarge          the body is larger than the service takes
 │   ├── UnknownImage      the image isn't (or is no longer) encoded; encode it again
 │   └── UnknownStates     the hidden states of that answer are gone; generate again
 ├── RuntimeUnavailable    a server is down, starting or broken; a later try may work
@@ -18,6 +19,10 @@ class ServingError(Exception):
 
 class BadRequest(ServingError):
     """The request can't be served as it stands."""
+
+
+class TooLarge(BadRequest):
+    """The body is larger than the service takes."""
 
 
 class UnknownImage(BadRequest):

@@ -17,6 +17,7 @@ import fcntl
 import os
 import re
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -73,7 +74,7 @@ class SpexHiddenStatesConnector(ExampleHiddenStatesConnector):
         name = transfer.get("hs_name") if isinstance(transfer, dict) else None
         if not isinstance(name, str) or not _STATES_NAME.fullmatch(name):
             return None
-        return os.path.join(self._storage_path, name + ".safetensors")
+        return str(Path(self._storage_path) / f"{name}.safetensors")
 
     def request_finished(self, request: Any, block_ids: list[int]) -> tuple[bool, dict[str, Any] | None]:
         """Queue the write, unless nobody waits for it any more."""

@@ -19,10 +19,7 @@ from torch import nn
 from transformers import DynamicCache
 
 from spex_model.serving.errors import BadRequest
-from spex_model.serving.protocol import IMAGE_TOKEN, clean_prompt
-
-MAX_MODEL_LEN = 2048
-"""Longest prompt and answer together, in tokens; the served model is started with the same."""
+from spex_model.serving.protocol import IMAGE_TOKEN, MAX_MODEL_LEN, clean_prompt
 
 
 @dataclass

@@ -15,13 +15,21 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from spex_model.serving.errors import BadRequest
+from spex_model.serving.errors import BadRequest, TooLarge, UnknownImage, UnknownStates
 
 if TYPE_CHECKING:
     from spex_model.imaging.scene import Scene
 
 IMAGE_TOKEN = "<image>"
 MAX_PROMPT_CHARS = 32_000
+MAX_MODEL_LEN = 2048
+"""Longest prompt and answer together, in tokens, in both runtimes."""
+MODEL_NAME = "spex"
+"""The name under which vLLM serves the language model."""
+NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+"""Image ids and states references: opaque, and never a path."""
+SCENE_HEADER, SHAPE_HEADER = "x-spex-scene", "x-spex-shape"
+"""HTTP headers: a `SceneHeader` as JSON beside the pixels of a scene; "H,W" beside the logits of a mask."""
 _CONTROL_TOKENS = re.compile(r"<image>|<\|[^|<>]{0,40}\|>|<(?:start|end)_of_turn>", re.IGNORECASE)
 
 
@@ -202,17 +210,17 @@ def clean_prompt(text: str) -> str:
 
 
 class WireModel(BaseModel):
-    """Base of the JSON bodies between client and mask service: unknown fields are refused."""
+    """Base of the JSON bodies between client and mask service: unknown fields, NaN and infinity are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SceneHeader(WireModel):
     """What travels beside the pixels of a scene; the arrays follow in the body as npz."""
 
-    image_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    image_id: str = Field(pattern=NAME_PATTERN)
     bands: tuple[str, ...] = Field(min_length=1, max_length=64)
-    gsd_m: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    gsd_m: float | None = Field(default=None, gt=0)
     calibrated: bool = True
 
 
@@ -231,7 +239,7 @@ class KeepStates(WireModel):
     States [prompt_tokens : prompt_tokens + generated] of the file are those at each generated token.
     """
 
-    states_ref: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    states_ref: str = Field(pattern=NAME_PATTERN)
     prompt_tokens: int = Field(ge=1, le=1_000_000)
     generated: int = Field(ge=1, le=1_000_000)
 
@@ -239,8 +247,8 @@ class KeepStates(WireModel):
 class DecodeRequest(WireModel):
     """Which image to paint with which answer; clicks and boxes in scene pixels."""
 
-    image_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    states_ref: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    image_id: str = Field(pattern=NAME_PATTERN)
+    states_ref: str = Field(pattern=NAME_PATTERN)
     points: tuple[Point, ...] = Field(default=(), max_length=256)
     boxes: tuple[Box, ...] = Field(default=(), max_length=16)
 
@@ -254,7 +262,16 @@ class ServiceHealth(WireModel):
 
 
 class ServiceProblem(WireModel):
-    """Body of every refusal: a machine-readable kind and a sentence."""
+    """Body of every refusal: a machine-readable kind, see `PROBLEMS`, and a sentence."""
 
     kind: str
     detail: str
+
+
+PROBLEMS: dict[str, type[BadRequest]] = {
+    "too_large": TooLarge,
+    "unknown_image": UnknownImage,
+    "unknown_states": UnknownStates,
+    "bad_request": BadRequest,
+}
+"""The kinds of refusal and the errors that they are on either side of the wire."""

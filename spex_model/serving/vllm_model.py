@@ -117,6 +117,8 @@ class SpexForConditionalGeneration(LlamaForCausalLM, SupportsMultiModal):
     """Llama with `mm_projector` and a side cache of hidden states; weight names are the checkpoint's own."""
 
     embed_input_ids = SupportsMultiModal.embed_input_ids
+    # The checkpoint's folder also holds the weights of the vision side, which the mask service loads.
+    allow_patterns_overrides = ("model*.safetensors",)
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "", **kwargs: Any) -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix, **kwargs)

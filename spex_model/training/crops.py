@@ -14,6 +14,9 @@ from spex_model.model.processor import pixel_channels
 from spex_model.training.datasets import UNKNOWN, Tile
 
 
+_ASKED_MORE = {"water": 2.0, "buildings": 2.0, "trees": 1.5}
+
+
 @dataclass(frozen=True)
 class CropSettings:
     """How crops are drawn: side in pixels, prompts asked of each, and the share of each source."""
@@ -21,7 +24,7 @@ class CropSettings:
     size: int = 128
     prompts: int = 2
     shares: tuple[tuple[str, float], ...] = (
-        ("landsat", 0.36), ("synthetic", 0.34), ("buildings", 0.2), ("naip", 0.06), ("clouds", 0.04),
+        ("landsat", 0.34), ("synthetic", 0.3), ("buildings", 0.26), ("naip", 0.06), ("clouds", 0.04),
     )  # fmt: skip
 
 
@@ -134,11 +137,11 @@ class CropSampler:
         )
 
     def _choose(self, covers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Land covers to ask for: those with labels, those present three times as often, water twice."""
+        """Land covers to ask for: those with labels, those present three times as often, the hard ones more."""
         weights = np.zeros(len(LAND_COVERS))
         for number, plane in enumerate(covers):
             if (plane != UNKNOWN).mean() > 0.02:
-                weights[number] = (3.0 if (plane == 1).any() else 1.0) * (2.0 if number == 0 else 1.0)
+                weights[number] = (3.0 if (plane == 1).any() else 1.0) * _ASKED_MORE.get(LAND_COVERS[number], 1.0)
         if not weights.any():
             weights[:] = 1
         size = self.settings.prompts
