@@ -1,8 +1,7 @@
 """The rule-based reader: plain commands become plans without the language model.
 
-It reads a message only when it understands every word of it; anything looser is left to the model. With the
-model down it is the fallback, and `loose=True` lets it pass over words that it does not know. Measured on its
-own beside the model by `python -m chat_app evaluate`.
+It reads a message only when it understands every word of it; anything looser is left to the model. With the model
+down it is what is left. Measured on its own beside the model by `python -m chat_app evaluate`.
 """
 
 from __future__ import annotations
@@ -72,14 +71,14 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(_TOKEN.sub(group, pattern))
 
 
-def read_command(message: str, layers: Sequence[LayerView], *, loose: bool = False) -> Plan | None:
+def read_command(message: str, layers: Sequence[LayerView]) -> Plan | None:
     """The plan of a plain command or question, or None when some word of it is not understood."""
     text = _TRAILING.sub("", normalise(message)).lstrip("¿¡ ")
     correction = False
     if (corrected := _CORRECTION.match(text)) and layers:
         text, correction = corrected["rest"] or corrected["rest2"], True
     for candidate in dict.fromkeys((text, _POLITE.sub("", text))):
-        reader = _Reader(candidate, message, layers, loose)
+        reader = _Reader(candidate, message, layers)
         for read in (reader.setting, reader.plain, reader.layer_command, reader.question, reader.work):
             values = read()
             if values is not None:
@@ -99,11 +98,10 @@ def _validated(values: dict[str, Any]) -> Plan | None:
 class _Reader:
     """Reads one message; each method gives the fields of a plan or None."""
 
-    def __init__(self, text: str, original: str, layers: Sequence[LayerView], loose: bool) -> None:
+    def __init__(self, text: str, original: str, layers: Sequence[LayerView]) -> None:
         self.text = text
         self.original = original.strip()
         self.layers = layers
-        self.loose = loose
         self.tagged: Tagged = tag(text, [layer.name for layer in layers])
         self.values = self.tagged.values
 
@@ -150,7 +148,7 @@ class _Reader:
         """Hide, show, delete, colour, rename, export, compare."""
         text, target = self.tagged.text, patterns.TARGET
         if renamed := re.fullmatch(
-            r"(?i)(?:please )?(?:rename|call|name)\s+(?:it|this|that|this layer|the layer|(?:the )?(?P<old>.+?)(?: layer)?)(?:\s+to|\s+as|\s+into)?\s+[\"'“]?(?P<new>[^\"'”]+?)[\"'”]?[.!]?",
+            r"(?i)(?:please )?(?:rename|call|name)\s+(?:this layer|that layer|the layer|it|this|that|(?:the )?(?P<old>.+?)(?: layer)?)(?:\s+to|\s+as|\s+into)?\s+[\"'“]?(?P<new>[^\"'”]+?)[\"'”]?[.!]?",
             self.original,
         ):
             known = {layer.name.casefold(): layer.name for layer in self.layers}
@@ -246,8 +244,6 @@ class _Reader:
                 continue
             step, piece = self._step(clause)
             if step is None:
-                if self.loose and steps:
-                    continue
                 return None
             steps.append(step)
             if piece and target is None and cover is None:

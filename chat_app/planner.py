@@ -67,9 +67,6 @@ def read_message(message: str, session: Session, runtime: Runtime | None, settin
         except (ServingError, PlanError, LayerNotFound) as error:
             trouble = str(error)
             log.info("the model's plan could not be used: %s", error)
-    plan = read_command(message, layers, loose=True) if settings.use_rules else None
-    if plan is not None:
-        return Reading(resolve(plan, session), "rules", trouble)
     return Reading(_ask_back(session), "none", trouble)
 
 

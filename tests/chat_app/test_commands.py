@@ -95,3 +95,12 @@ def test_numbers_as_people_write_them(text, value):
 def test_tags_name_what_stands_in_a_message():
     tagged = tag("drop my fields under 2 ha in the north", ["my fields"])
     assert set(tagged.values.values()) == {"my fields", (2.0, "ha"), ("north", "half")}
+
+
+def test_a_name_is_what_follows_the_command():
+    assert read("call this layer good crop") == {"intent": "rename", "name": "good crop"}
+    assert read("rename the trees layer to Old Wood") == {"intent": "rename", "target": "trees", "name": "Old Wood"}
+
+
+def test_half_understood_is_not_half_done():
+    assert read("keep the ten largest and frobnicate the rest") is None

@@ -1,0 +1,270 @@
+"""The real page in a real browser: app.py with the model inside it, driven as a person would."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+ROOT = Path(__file__).parents[1]
+SHOTS = ROOT / "artifacts" / "page"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+WAIT_MS = 180_000
+FINISHED = """(count) => {
+  const said = document.querySelectorAll('#chat .bot.message');
+  const words = said.length === count ? said[count - 1].innerText : '…';
+  return !words.endsWith('…') && document.querySelector('#send') && document.querySelector('#chips .chip');
+}"""
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
+
+
+def write_lakes(path):
+    """A Sentinel-like scene with some lakes in green and bare land."""
+    rng = np.random.default_rng(4)
+    relief = gaussian_filter(rng.normal(size=(256, 256)), 16)
+    water, green = relief > np.quantile(relief, 0.85), gaussian_filter(rng.normal(size=(256, 256)), 7) > 0
+    spectra = {  # water, vegetation, soil
+        "blue": (0.06, 0.04, 0.12), "green": (0.07, 0.08, 0.16), "red": (0.03, 0.05, 0.22),
+        "nir": (0.02, 0.42, 0.28), "swir1": (0.01, 0.20, 0.34),
+    }  # fmt: skip
+    options = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 400_000, 0, -10, 5_200_000)}
+    with rasterio.open(path, "w", driver="GTiff", width=256, height=256, count=5, dtype="uint16", **options) as dataset:
+        for number, (name, (wet, leaf, soil)) in enumerate(spectra.items(), start=1):
+            band = np.where(water, wet, np.where(green, leaf, soil)) + rng.normal(0, 0.006, water.shape)
+            dataset.write(np.clip(band * 10_000, 1, 10_000).astype(np.uint16), number)
+            dataset.set_band_description(number, name)
+        dataset.scales = [1e-4] * 5
+    return path
+
+
+class App:
+    """`python app.py` on a free port; can be stopped and started again on the same data."""
+
+    def __init__(self, folder):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self._log, self.data_dir = folder / "app.log", folder / "data"
+        self._environment = os.environ | {
+            "SPEX_PORT": str(self.port), "SPEX_HOST": "127.0.0.1", "SPEX_DATA_DIR": str(self.data_dir), "SPEX_RUNTIME": "embedded",
+        }  # fmt: skip
+
+    def start(self):
+        with self._log.open("a") as log:
+            command = [sys.executable, str(ROOT / "app.py")]
+            self._process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=log, stderr=log)
+        for _ in range(240):
+            assert self._process.poll() is None, self._log.read_text()
+            try:
+                urllib.request.urlopen(self.url, timeout=5).close()
+                return
+            except OSError:
+                time.sleep(0.5)
+        raise AssertionError("the page did not come up: " + self._log.read_text())
+
+    def stop(self):
+        self._process.terminate()
+        self._process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    app = App(tmp_path_factory.mktemp("app"))
+    app.start()
+    yield app
+    app.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(app, chromium):
+    context = chromium.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
+    context.set_default_timeout(WAIT_MS)
+    page = context.new_page()
+    page.errors, page.outside = [], []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("request", lambda request: page.outside.append(request.url) if is_outside(request.url) else None)
+    page.goto(app.url)
+    page.wait_for_selector("#upload input[type=file]", state="attached")
+    yield page
+    assert page.errors == [] and page.outside == []
+    context.close()
+
+
+def is_outside(url):
+    return not url.startswith(("http://127.0.0.1", "data:", "blob:"))
+
+
+def shoot(page, name):
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SHOTS / f"{name}.png")
+
+
+def open_image(page, path):
+    page.set_input_files("#upload input[type=file]", str(path))
+    page.wait_for_selector("#image .viewer")
+    page.wait_for_function("document.querySelector('#viewer .base').naturalWidth > 0")
+
+
+def replies(page):
+    return page.locator("#chat .bot.message").all_inner_texts()
+
+
+def say(page, text):
+    """Send a message with Enter and return the finished reply."""
+    before = len(replies(page))
+    page.fill("#box textarea", text)
+    page.press("#box textarea", "Enter")
+    page.wait_for_function(FINISHED, arg=before + 1)
+    return replies(page)[-1]
+
+
+def picture(page, tmp_path):
+    page.wait_for_timeout(400)
+    page.locator(".viewer .stage").screenshot(path=tmp_path / "picture.png")
+    return np.asarray(Image.open(tmp_path / "picture.png").convert("RGB")).astype(int)
+
+
+def changed_share(one, other):
+    return float((np.abs(one - other).max(axis=2) > 24).mean())
+
+
+def layer_numbers(page):
+    return page.locator("#legend .numbers").first.inner_text()
+
+
+def test_a_conversation_about_an_image(app, page, tmp_path):
+    shoot(page, "1-start")
+    open_image(page, write_lakes(tmp_path / "lakes.tif"))
+    assert "256 × 256 pixels" in replies(page)[0] and "EPSG:32633" in page.inner_text("#about")
+    plain = picture(page, tmp_path)
+
+    reply = say(page, "show me the water with NDWI")
+    assert re.search(r"\d[\d.,]* ha", reply) and "%" in reply
+    water = picture(page, tmp_path)
+    assert 0.05 < changed_share(plain, water) < 0.4
+    shoot(page, "2-water")
+
+    many = layer_numbers(page)
+    assert re.search(r"\d+ regions", many)
+    say(page, "only the biggest one")
+    assert "1 region" in layer_numbers(page)
+    assert changed_share(water, picture(page, tmp_path)) > 0.01
+    assert re.search(r"\d[\d.,]* ha", say(page, "how many hectares is it?"))
+    say(page, "undo")
+    assert layer_numbers(page) == many and changed_share(water, picture(page, tmp_path)) < 0.01
+
+    said = replies(page)
+    page.reload()
+    page.wait_for_selector("#legend .layer")
+    assert replies(page) == said and layer_numbers(page) == many
+    assert changed_share(water, picture(page, tmp_path)) < 0.01
+    shoot(page, "3-reloaded")
+
+    app.stop()
+    app.start()
+    page.reload()
+    page.wait_for_selector("#legend .layer")
+    assert replies(page) == said and layer_numbers(page) == many
+
+
+def test_the_model_writes_its_reply_as_it_goes(page, tmp_path):
+    open_image(page, write_lakes(tmp_path / "lakes.tif"))
+    page.evaluate(
+        """() => { window.seen = new Set(); new MutationObserver(() => {
+          const all = document.querySelectorAll('#chat .message'); window.seen.add(all[all.length - 1]?.innerText); })
+          .observe(document.querySelector('#chat'), {childList: true, subtree: true, characterData: true}); }"""
+    )
+    reply = say(page, "show me the vegetation")
+    assert "vegetation" in reply.lower() and page.evaluate("window.seen.size") >= 4
+    page.wait_for_selector("#status .ready")
+    assert "inside the chat" in page.inner_text("#status")
+
+
+def test_a_click_and_a_download(page, tmp_path):
+    open_image(page, write_lakes(tmp_path / "lakes.tif"))
+    say(page, "show me the water with NDWI")
+    box = page.locator(".viewer .stage").bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.501, box["y"] + box["height"] * 0.251)
+    page.wait_for_selector("#click")
+    assert "Row 64, column 128" in page.inner_text("#click-text") and page.locator(".marks circle").count() == 3
+    shoot(page, "4-click")
+    page.click("#clear")
+    page.wait_for_selector("#click", state="hidden")
+    with page.expect_download() as started:
+        page.click("#downloads button:has-text('GeoTIFF')")
+    with rasterio.open(started.value.path()) as mask:
+        assert mask.shape == (256, 256) and mask.crs.to_epsg() == 32633 and set(np.unique(mask.read(1))) == {0, 1}
+    page.click("#legend .eye")
+    page.wait_for_selector("#legend .hidden-layer")
+
+
+def test_a_text_file_gives_a_sentence(page, tmp_path):
+    fake = tmp_path / "notes.tif"
+    fake.write_text("this is no image\n")
+    page.set_input_files("#upload input[type=file]", str(fake))
+    page.wait_for_selector("#notice .problem")
+    notice = page.inner_text("#notice")
+    assert "notes.tif" in notice and "Traceback" not in notice and len(notice) < 250
+    shoot(page, "5-bad-file")
+
+
+def test_text_from_people_stays_text(page, tmp_path):
+    open_image(page, write_lakes(tmp_path / "lakes.tif"))
+    say(page, "show me the water with NDWI")
+    say(page, 'rename it to <img src=x onerror="window.hurt=1">')
+    say(page, "hello <b>you</b> <script>window.hurt=1</script> ![x](http://elsewhere.test/x.png) ${window.hurt=1}")
+    assert "<b>you</b>" in page.inner_text("#chat")
+    assert page.locator("#chat b, #chat img, #legend img").count() == 0 and page.evaluate("window.hurt") is None
+    page.press("#box textarea", "Enter")
+    page.wait_for_selector("#hint .hint")
+
+
+def test_other_files_are_not_served(app, page, tmp_path):
+    open_image(page, write_lakes(tmp_path / "lakes.tif"))
+    for path in [*(app.data_dir / "sessions").glob("*/session.json"), ROOT / "pyproject.toml"]:
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{app.url}gradio_api/file={path}", timeout=10)
+
+
+@pytest.mark.parametrize(("name", "size", "scheme"), [("phone", (390, 844), "light"), ("dark", (1280, 800), "dark")])
+def test_it_fits_the_window(app, chromium, tmp_path, name, size, scheme):
+    context = chromium.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+    context.set_default_timeout(WAIT_MS)
+    page = context.new_page()
+    page.goto(app.url)
+    page.wait_for_selector("#upload input[type=file]", state="attached")
+    open_image(page, write_lakes(tmp_path / "lakes.tif"))
+    say(page, "show me the water with NDWI")
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    box = page.locator(".viewer .stage").bounding_box()
+    assert box["width"] > 200 and box["y"] + box["height"] <= size[1]
+    page.wait_for_timeout(500)
+    shoot(page, f"6-{name}")
+    context.close()
