@@ -99,6 +99,10 @@ def _ask(options: argparse.Namespace, settings: Settings) -> int:
             print(f"Note: {note}")
     for message in options.messages:
         _one_turn(conversation, session, message, options)
+    if options.recipe:
+        from chat_app.recipe import write_recipe
+
+        write_recipe(session, options.recipe)
     conversation.close()
     return 0
 
@@ -129,6 +133,30 @@ def evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def replay(options: argparse.Namespace) -> int:
+    """Run a saved recipe on images; exit code 1 when any of them failed."""
+    from tqdm import tqdm
+
+    from chat_app.recipe import read_recipe
+    from chat_app.recipe import replay as run_recipe
+    from chat_app.store import SessionStore
+
+    steps = read_recipe(options.recipe)
+    with tempfile.TemporaryDirectory(prefix="spex-replay-") as scratch:
+        settings = Settings(data_dir=Path(scratch), **({"runtime": options.runtime} if options.runtime else {}))
+        conversation = Conversation(settings, _load_runtime(settings), SessionStore(settings))
+        rows = run_recipe(steps, options.images, conversation, options.out, progress=tqdm)
+        conversation.close()
+    failed = sorted({row["image"] for row in rows if row.get("error")})
+    print(
+        f"{len(options.images) - len(failed)} of {len(options.images)} images done; see {options.out / 'results.csv'}"
+    )
+    for row in rows:
+        if row.get("error"):
+            print(f"{row['image']}: {row['error']}", file=sys.stderr)
+    return 1 if failed else 0
+
+
 def _load_runtime(settings: Settings) -> Runtime:
     return load_runtime(
         settings.runtime, checkpoint=settings.checkpoint, cache_dir=settings.cache_dir, vllm_url=settings.vllm_url,
@@ -149,6 +177,7 @@ def main(argv: list[str] | None = None) -> int:
     asking.add_argument("--scale", type=float, help="reflectance = value * scale + offset")
     asking.add_argument("--offset", type=float)
     asking.add_argument("--gsd", type=float, help="pixel size in metres of a file without georeference")
+    asking.add_argument("--recipe", type=Path, help="save the conversation as a recipe for `replay`")
     asking.add_argument("--runtime", choices=("auto", "served", "embedded"))
     asking.set_defaults(run=ask)
     measuring = commands.add_parser("evaluate", help="measure the readers on written dialogues")
@@ -157,6 +186,12 @@ def main(argv: list[str] | None = None) -> int:
     measuring.add_argument("--out", type=Path, help="write the report here too")
     measuring.add_argument("--runtime", choices=("auto", "served", "embedded"))
     measuring.set_defaults(run=evaluate)
+    replaying = commands.add_parser("replay", help="run a saved conversation on other images")
+    replaying.add_argument("recipe", type=Path)
+    replaying.add_argument("images", type=Path, nargs="+")
+    replaying.add_argument("--out", type=Path, required=True)
+    replaying.add_argument("--runtime", choices=("auto", "served", "embedded"))
+    replaying.set_defaults(run=replay)
     parser.add_argument("--verbose", action="store_true", help="log to standard error")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.ERROR, stream=sys.stderr)

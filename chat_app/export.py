@@ -23,6 +23,7 @@ from spex_model.imaging.regions import label_regions
 from spex_model.imaging.scene import Scene
 
 MASK_NODATA = 255
+_COLUMNS = ("region", "land_cover", "pixels", "area_m2", "area_ha", "confidence", "method", "source")
 _SUFFIXES: dict[str, str] = {"geotiff": ".tif", "geojson": ".geojson", "gpkg": ".gpkg", "png": ".png"}
 
 
@@ -42,7 +43,7 @@ def export_layer(session: Session, layer: Layer, folder: Path, fmt: ExportFormat
     elif fmt == "png":
         _write_picture(path, mask, layer)
     else:
-        _write_vectors(path, session, layer, mask, fmt)
+        _write_vectors(path, session, layer, fmt)
     return path
 
 
@@ -84,10 +85,13 @@ def polygons(mask: BoolArray, scene: Scene) -> list[shapely.Geometry]:
     return [shapely.unary_union(parts) for parts in pieces.values()]
 
 
-def _write_vectors(path: Path, session: Session, layer: Layer, mask: BoolArray, fmt: str) -> None:
+def region_table(session: Session, layer: Layer) -> geopandas.GeoDataFrame:
+    """One row a region, largest first, with its measured attributes and its outline in the image's own CRS."""
     scene, extraction = session.scene, session.extraction(layer)
     regions = session.regions(layer)
-    confidence = None if extraction.logits is None else _confidence(extraction.logits, mask, len(regions))
+    confidence = (
+        _confidence(extraction.logits, extraction.mask, len(regions)) if extraction.logits is not None else None
+    )
     rows = [
         {
             "region": region.id,
@@ -101,16 +105,16 @@ def _write_vectors(path: Path, session: Session, layer: Layer, mask: BoolArray, 
         }
         for region in regions
     ]
-    columns = (
-        list(rows[0])
-        if rows
-        else ["region", "land_cover", "pixels", "area_m2", "area_ha", "confidence", "method", "source"]
-    )
     crs = scene.crs.to_wkt() if scene.crs is not None else None
-    table = geopandas.GeoDataFrame(rows, columns=columns, geometry=polygons(mask, scene), crs=crs)
+    outlines = polygons(extraction.mask, scene)
+    return geopandas.GeoDataFrame(rows, columns=list(_COLUMNS), geometry=outlines, crs=crs)
+
+
+def _write_vectors(path: Path, session: Session, layer: Layer, fmt: str) -> None:
+    table = region_table(session, layer)
     if fmt == "geojson":
-        table = table.to_crs("EPSG:4326") if crs else table
-        table.to_file(path, driver="GeoJSON", engine="pyogrio", **({"RFC7946": "YES"} if crs else {}))
+        world = table.to_crs("EPSG:4326") if table.crs is not None else table
+        world.to_file(path, driver="GeoJSON", engine="pyogrio", **({"RFC7946": "YES"} if table.crs is not None else {}))
         return
     path.unlink(missing_ok=True)
     table.to_file(path, driver="GPKG", engine="pyogrio", layer=layer.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import threading
@@ -172,7 +171,7 @@ class SessionStore:
         target = self._root / session.id / "session.json"
         draft = target.with_suffix(".tmp")
         draft.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
-        os.replace(draft, target)
+        draft.replace(target)
 
 
 def _read_snapshot(values: dict[str, Any]) -> Snapshot:
