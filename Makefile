@@ -3,7 +3,6 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-CPU_TORCH := https://download.pytorch.org/whl/cpu
 
 .PHONY: help run serve test check clean
 .DEFAULT_GOAL := help
@@ -25,8 +24,8 @@ $(VENV)/.installed: $(VENV)/.created requirements.lock
 	@echo "[2/4] Installing the pinned packages (some minutes the first time)"
 	@$(PIP) install --no-deps --progress-bar on -r requirements.lock
 	@$(BIN)/python -c "import torch" 2>/dev/null || { \
-		echo "This build of torch can't load here; taking the CPU build instead"; \
-		$(PIP) install --no-deps --force-reinstall --index-url $(CPU_TORCH) "$$(grep '^torch==' requirements.lock)"; }
+		echo "This build of torch brings no libraries of its own; fetching them (some GB)"; \
+		$(PIP) install "$$(grep '^torch==' requirements.lock)"; }
 	@touch $@
 
 $(VENV)/.vllm: $(VENV)/.installed requirements-vllm.lock
@@ -42,8 +41,11 @@ $(VENV)/.registered: $(VENV)/.vllm pyproject.toml
 run: $(VENV)/.registered
 	@echo "[4/4] Building the language model (once)"
 	@$(BIN)/python -m spex_model.model.weights
-	@if $(BIN)/python -c "import vllm" 2>/dev/null; then $(MAKE) --no-print-directory serve; else \
-		echo "Starting the chat with the model inside it"; $(BIN)/python app.py; fi
+	@if $(BIN)/python -c "import vllm" 2>/dev/null; then \
+		echo "Starting vLLM, the mask service and the chat (about a minute)"; \
+		$(BIN)/python -m spex_model.serving || { \
+			echo "vLLM can't serve here; starting the chat with the model inside it"; $(BIN)/python app.py; }; \
+	else echo "Starting the chat with the model inside it"; $(BIN)/python app.py; fi
 
 serve: $(VENV)/.registered
 	@echo "Starting vLLM, the mask service and the chat"
