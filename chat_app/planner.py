@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from pydantic import ValidationError
 
 from chat_app.commands import LayerView, read_command
 from chat_app.errors import LayerNotFound, PlanError
-from chat_app.plan import ALL_LAYERS, Plan, plan_schema, read_plan_json
+from chat_app.plan import ALL_LAYERS, AreaUnit, Plan, plan_schema, read_plan_json
 from chat_app.prompts import render
 from chat_app.session import Session
 from chat_app.settings import Settings
@@ -115,7 +117,10 @@ def repair(plan: Plan, message: str, layers: Iterable[LayerView]) -> Plan:
         for name in _NUMBERED:
             if name in holder and float(holder[name]) not in said | {1.0}:
                 holder[name] = _only_amount(tagged.values, holder, name)
-    return Plan.model_validate(values)
+    try:
+        return Plan.model_validate(values)
+    except ValidationError as error:
+        raise PlanError("The numbers of the message do not fit the plan.") from error
 
 
 def _numbers(message: str, values: dict[str, Any]) -> set[float]:
@@ -130,7 +135,11 @@ def _numbers(message: str, values: dict[str, Any]) -> set[float]:
 
 
 def _only_amount(values: dict[str, Any], holder: dict[str, Any], name: str) -> Any:
-    kinds = "APL" if name == "value" and "index" not in holder else "NR"
+    """The one amount of the message that can stand in a plan's field; its unit goes with it."""
+    if name == "value" and "index" not in holder:
+        kinds = "AP" if holder.get("unit") in get_args(AreaUnit) and holder.get("op", "").startswith("drop_") else "LP"
+    else:
+        kinds = "NR"
     found = [value for key, value in values.items() if key[0] in kinds]
     if len(found) != 1:
         raise PlanError(f"The message does not say the number {holder[name]}.")
