@@ -150,7 +150,10 @@ def test_a_picture_is_fast(tmp_path):
     yy, xx = np.mgrid[:512, :512]
     add_layer(session, np.sin(yy / 17) + np.cos(xx / 23) > 0.4)
     render.composite_url(session.scene, "natural")
-    started = time.perf_counter()
-    render.draw_picture(session)
-    assert time.perf_counter() - started < 0.3  # 0.1 s is aimed at; the rest is for a busy machine
+    seconds = []
+    for _ in range(3):
+        started = time.thread_time()  # of this thread alone, since others may use the machine
+        render.draw_picture(session)
+        seconds.append(time.thread_time() - started)
+    assert min(seconds) < 0.1
     assert render.composite_url(session.scene, "natural") is render.composite_url(session.scene, "natural")
