@@ -13,7 +13,6 @@ from spex_model.imaging.landcover import LAND_COVERS
 from spex_model.model.processor import pixel_channels
 from spex_model.training.datasets import UNKNOWN, Tile
 
-
 _ASKED_MORE = {"water": 2.0, "buildings": 2.0, "trees": 1.5}
 
 
