@@ -76,7 +76,7 @@ function draw() {
     path(outline.path, 'light');
     path(outline.path, 'top', outline.colour);
   }
-  if (shown !== value.image) { shown = value.image; zoom = 1; left = top_ = 0; }
+  if (shown !== value.image) { shown = value.image; zoom = 1; left = top_ = 0; window.scrollTo(0, 0); }
   viewer.dataset.layers = (value.outlines || []).length;
   place();
 }

@@ -149,7 +149,7 @@ def _conversation(settings: Settings) -> dict[str, Any]:
     with gr.Row(elem_id="say"):
         box = gr.Textbox(
             elem_id="box", show_label=False, container=False, placeholder="Ask about the image …", lines=1, max_lines=5,
-            scale=1, max_length=settings.max_message_chars * 2, autofocus=True,
+            scale=1, max_length=settings.max_message_chars * 2,
         )  # fmt: skip
         send = gr.Button("Send", elem_id="send", variant="primary", scale=0, min_width=72)
         stop = gr.Button("Stop", elem_id="stop", scale=0, min_width=72, visible=False)

@@ -10,6 +10,7 @@ import argparse
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,15 +67,23 @@ def tune(model: PromptedVision, replies: list[Reply], options: argparse.Namespac
     vision = model.vision
     for frozen in (vision.encoder, vision.aggregation, vision.image_tokens):
         frozen.requires_grad_(False)
-    parameters = [*vision.condensation.parameters(), *vision.mask_decoder.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=0.01)
+    # The decoder is good already and keeps to small steps; what clicks mean is new to it and takes larger ones.
+    clicks = [*vision.mask_decoder.point_embed.parameters()]
+    known = {id(parameter) for parameter in clicks}
+    careful = [p for p in (*vision.condensation.parameters(), *vision.mask_decoder.parameters()) if id(p) not in known]
+    parameters = [*careful, *clicks]
+    groups: list[dict[str, Any]] = [
+        {"params": careful, "peak": options.lr},
+        {"params": clicks, "peak": 20 * options.lr},
+    ]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     loader = iter(
         DataLoader(CropStream(training, CropSettings(), seed=77), batch_size=16, num_workers=1, prefetch_factor=4)
     )
     began, total = time.monotonic(), 0.0
     for step in range(options.steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, options.steps, options.lr, warmup=20)
+            group["lr"] = learning_rate(step, options.steps, group["peak"], warmup=20)
         pixel_values, asked, labels = next(loader)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             features = vision.encode(pixel_values.contiguous(memory_format=torch.channels_last))
@@ -105,9 +114,9 @@ def main() -> None:
     parser.add_argument("--vision", type=Path, default=Path("runs/vision"))
     parser.add_argument("--replies", type=Path, default=Path("runs/replies.pt"))
     parser.add_argument("--export", type=Path, default=ASSETS)
-    parser.add_argument("--imitation-steps", type=int, default=600)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--lr", type=float, default=3e-4)
+    parser.add_argument("--imitation-steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--lr", type=float, default=5e-5)
     parser.add_argument("--synthetic", type=int, default=100)
     parser.add_argument("--threads", type=int, default=2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
