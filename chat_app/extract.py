@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from chat_app.errors import StepError
+from chat_app.offers import limit_words
 from chat_app.prompts import render
 from chat_app.session import Extraction, Session
 from chat_app.settings import Settings
@@ -25,7 +26,7 @@ MODEL_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Found:
-    """An extraction that is not shown yet, the model's own text, and a sentence when the model could not help."""
+    """An extraction that is not shown yet, the model's own text, and a sentence that says why the model did not help."""
 
     extraction: Extraction
     model_text: str
@@ -51,6 +52,8 @@ def extract(
         return _by_index(session, prior_for(session.scene, land_cover, index=index))
     words = put_into_words(session.scene, land_cover, limit=settings.max_prompt_regions)
     evidence = {"index": words.prior.index, "threshold": words.prior.threshold, "reason": words.prior.reason}
+    if (limit := limit_words(land_cover, session.scene)) is not None:
+        return _by_index(session, words.prior, limit)
     if runtime is None:
         return _by_index(session, words.prior, "The model is not loaded.")
     prompt = render(
@@ -62,7 +65,7 @@ def extract(
         raise
     except ServingError as error:
         log.warning("the model could not extract %s", land_cover, exc_info=error)
-        return _by_index(session, words.prior, str(error))
+        return _by_index(session, words.prior, f"The model could not answer: {error}")
     extraction = session.make_extraction(
         logits > 0,
         logits=logits,

@@ -307,7 +307,7 @@ def _show(session: Session, found: Found, steps: Sequence[RefinementStep]) -> tu
         log.info("the model's sentence contradicts the measurement and is dropped: %s", sentence)
     reply = explain.extract_words(model_text, measured, found.extraction.evidence, found.extraction.method)
     if found.trouble:
-        reply = f"The model could not answer ({found.trouble.rstrip('.')}). {reply}"
+        reply = f"{found.trouble} {reply}"
     if steps:
         layer = session.replace_extraction(layer, refine(found.extraction, tuple(steps), session))
         after = facts.layer_facts(session, layer)

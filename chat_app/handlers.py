@@ -292,8 +292,11 @@ class Page:
 
     def _session_lines(self, browser: BrowserRecord) -> tuple[SessionLine, ...]:
         found = []
-        stored = {info.id: info for info in self._store.list_sessions()} if browser.known else {}
-        for info in (stored[session_id] for session_id in browser.known if session_id in stored):
+        for session_id in browser.known:
+            try:
+                info = self._store.info(session_id)
+            except SessionNotFound:
+                continue
             day = time.strftime("%d %b, %H:%M", time.localtime(info.updated))
             count = f"{info.turns} message{'s' if info.turns != 1 else ''}"
             found.append(SessionLine(info.id, info.title, f"{count} · {day}", info.id == browser.current))

@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,17 +88,17 @@ class SessionStore:
         record = self._read(session.id)
         self._write(session, {"image": record["image"], "options": record["options"]})
 
+    def info(self, session_id: str) -> SessionInfo:
+        """The list line of one session; raises `SessionNotFound`."""
+        record = self._read(session_id)
+        return SessionInfo(session_id, record["title"], record["image"], len(record["turns"]), record["updated"])
+
     def list_sessions(self) -> list[SessionInfo]:
         """All stored sessions, last used first; folders that can't be read are left out."""
         found = []
         for folder in self._root.iterdir() if self._root.is_dir() else ():
-            try:
-                record = self._read(folder.name)
-            except SessionNotFound:
-                continue
-            found.append(
-                SessionInfo(folder.name, record["title"], record["image"], len(record["turns"]), record["updated"])
-            )
+            with suppress(SessionNotFound):
+                found.append(self.info(folder.name))
         return sorted(found, key=lambda info: info.updated, reverse=True)
 
     def rename(self, session_id: str, title: str) -> None:

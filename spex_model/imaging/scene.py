@@ -74,7 +74,9 @@ class Scene:
         """The same image with a pixel size in metres, for files without georeference. Raises PixelSizeError."""
         if self.georeferenced:
             raise PixelSizeError("The image is georeferenced, its pixel size follows from that and stays as it is.")
-        return replace(self, gsd_m=checked_gsd_m(gsd_m))
+        said = f"The pixel size of {gsd_m:g} m was given; the file is not georeferenced."
+        notes = tuple(note for note in self.assumptions if "pixels are 30 m" not in note)
+        return replace(self, gsd_m=checked_gsd_m(gsd_m), assumptions=(*notes, said))
 
     def with_bands(self, names: Sequence[str]) -> "Scene":
         """The same image with its bands named anew. Raises BandsError for unknown, repeated or too few names."""

@@ -30,7 +30,7 @@ from spex_model.training.synthesis import FIRST_EVALUATION_SEED, VARIANTS, cover
 log = logging.getLogger(__name__)
 
 VISIBLE = ("blue", "green", "red")
-SCENES_A_VARIANT = 4
+SCENES_A_VARIANT = 2
 
 
 @dataclass

@@ -26,7 +26,7 @@ Variant = Literal["clear", "haze", "cloud_shadow", "dark_lakes", "mixed"]
 VARIANTS: tuple[Variant, ...] = ("clear", "haze", "cloud_shadow", "dark_lakes", "mixed")
 
 FIRST_EVALUATION_SEED = 9000
-"""Training draws seeds below; the figures in docs/MODEL.md are from seeds 9000 to 9009 of each variant."""
+"""Training draws seeds below this; evaluation draws from here on."""
 
 SENSOR_BANDS: dict[str, tuple[str, ...]] = {
     "sentinel2": BANDS,
