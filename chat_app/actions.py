@@ -15,25 +15,29 @@ from chat_app.refine import refine
 from chat_app.session import Session
 
 _STEP_WORDS = {
-    "keep_largest": "Kept the largest", "keep_smallest": "Kept the smallest", "keep_rank": "Kept the one of that rank", "drop_largest": "Removed the largest",
-    "drop_smaller": "Dropped what is smaller", "drop_larger": "Dropped what is larger", "keep_place": "Kept that part of the image",
-    "drop_place": "Removed that part of the image", "grow": "Grown", "shrink": "Shrunk", "merge_close": "Merged close pieces", "smooth": "Smoothed",
-    "fill_holes": "Filled holes", "invert": "Inverted", "stricter": "Stricter", "looser": "Looser", "keep_shape": "Kept that shape",
-    "index_above": "Kept high index values", "index_below": "Kept low index values", "union": "Added", "intersect": "Kept the overlap", "subtract": "Subtracted",
-    "near": "Kept what is near", "far": "Kept what is far", "keep_clicked": "Kept what you clicked", "drop_clicked": "Removed what you clicked",
+    "keep_largest": "Kept the {count} largest regions", "keep_smallest": "Kept the {count} smallest regions", "keep_rank": "Kept the region of rank {rank} by size",
+    "drop_largest": "Removed the {count} largest regions", "drop_smaller": "Dropped regions smaller than {amount}", "drop_larger": "Dropped regions larger than {amount}",
+    "keep_place": "Kept the regions in the {part}", "drop_place": "Removed the regions in the {part}", "grow": "Grown by {amount}", "shrink": "Shrunk by {amount}",
+    "merge_close": "Merged pieces closer than {amount}", "smooth": "Smoothed", "fill_holes": "Filled the holes", "invert": "Inverted",
+    "stricter": "Raised the threshold", "looser": "Lowered the threshold", "keep_shape": "Kept the {shape} regions", "index_above": "Kept where {index} is above {value}",
+    "index_below": "Kept where {index} is below {value}", "union": "Added {layer}", "intersect": "Kept the overlap with {layer}", "subtract": "Subtracted {layer}",
+    "near": "Kept regions within {amount} of {layer}", "far": "Kept regions farther than {amount} from {layer}", "keep_clicked": "Kept what you clicked",
+    "drop_clicked": "Removed what you clicked",
 }  # fmt: skip
+_UNIT_WORDS = {"percent": "% of the image", "m2": "m²", "km2": "km²", "px": "pixels"}
 
 
 def step_words(step: RefinementStep) -> str:
-    """A step as a person reads it: "Dropped what is smaller (0.5 ha)"."""
-    values = step.model_dump(exclude={"op", "points", "cut"})
-    if values.get("part") == "half":
-        values.pop("part")
-    units = {"percent": "%", "m2": "m²", "km2": "km²"}
-    details = " ".join(
-        units.get(str(value), f"{value:g}" if isinstance(value, float) else str(value)) for value in values.values()
-    )
-    return f"{_STEP_WORDS[step.op]} ({details})" if details else _STEP_WORDS[step.op]
+    """A step as a person reads it: "Dropped regions smaller than 0.5 ha"."""
+    values = step.model_dump()
+    if "unit" in values:
+        values["amount"] = f"{values['value']:g} {_UNIT_WORDS.get(values['unit'], values['unit'])}"
+    if "place" in values:
+        values["part"] = f"{values['place']} third" if values["part"] == "third" else values["place"]
+    if "value" in values:
+        values["value"] = f"{values['value']:g}"
+    words = _STEP_WORDS[step.op].format(**values)
+    return words.replace("the 1 ", "the ").replace("regions", "region") if values.get("count") == 1 else words
 
 
 def with_points(steps: Sequence[RefinementStep], points: Sequence[tuple[int, int]]) -> tuple[RefinementStep, ...]:

@@ -92,7 +92,7 @@ CLICK_PATTERNS: tuple[tuple[str, str], ...] = (
     (r"(?:only |just |keep )*(?:this|that) (?:one|piece|region|area|patch)(?: only| please)?|(?:only|just|keep) (?:this|that)|(?:keep |only )*the (?:one|region) i clicked(?: on)?", "keep_clicked"),
 )  # fmt: skip
 
-SHOW = r"(?:show|find|map|highlight|mark|extract|detect|outline|segment|pick|locate|identify|display|draw|trace|get|give|search|looking|locating|what about|how about|next|zeig|zeige|finde|markiere|suche|such|montre|trouve|cherche|où|donde|dónde|muestra|muéstrame|encuentra|busca|显示|找出|标出|现在看)"
+SHOW = r"(?:show|find|map|highlight|mark|extract|detect|outline|segment|pick|locate|identify|display|draw|trace|get|give|search|looking|locating|what about|how about|next|zeig|zeige|finde|markiere|suche|such|montrez?-moi|montre|trouve|cherche|où|donde|dónde|muestra|muéstrame|encuentra|busca|显示|找出|标出|现在看)"
 PLAIN: tuple[tuple[str, str], ...] = (
     ("undo", r"undo(?: (?:that|it|this|the last (?:step|change|thing)))?|go back|take (?:that|it) back|revert(?: (?:that|it))?|(?:one )?step back|rückgängig(?: machen)?|mach das rückgängig|zurück|annuler?|deshacer|deshaz eso|撤销"),
     ("redo", r"redo(?: (?:that|it))?|wiederholen|rétablir|refais|rehacer|重做"),

@@ -237,7 +237,9 @@ class _Reader:
             return plan
         steps: list[dict[str, Any]] = []
         cover: str | None = None
-        for number, clause in enumerate(part for part in _CONNECTOR.split(text) if part):
+        clauses = [part for part in _CONNECTOR.split(text) if part]
+        telling = [part for part in clauses if self._squeeze(part)]  # not "…, if you would"
+        for number, clause in enumerate(telling or clauses):
             found = self._extract(clause) if number == 0 and target is None else None
             if found and len(found["land_covers"]) == 1 and "steps" not in found and "index" not in found:
                 cover = found["land_covers"][0]

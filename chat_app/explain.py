@@ -13,7 +13,7 @@ _PLACE = re.compile(
     re.IGNORECASE,
 )
 _SIZE = re.compile(r"\b(huge|somewhat large|large|medium|small|very tiny)\b", re.IGNORECASE)
-_REGIONS = re.compile(r"\b(\d+) regions?\b")
+_REGIONS = re.compile(r"\b([\d,]+) regions?\b")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
@@ -67,26 +67,34 @@ def measured_words(facts: dict[str, Any]) -> str:
 
 
 def check_words(text: str, facts: dict[str, Any], prior_regions: int | None) -> tuple[str, list[str]]:
-    """Drop the sentences of the model that the measurement contradicts.
+    """Hold the model's words to the measurement: correct the number of regions, drop sentences that it contradicts.
 
-    A sentence stands when every number of regions in it is the mask's or the evidence's, and when the place
-    and size that it gives the largest region are those of one of the mask's largest. Returns the text that
-    may be shown, and what was dropped.
+    The model reads the number of regions that the index has; on the mask there may be more or fewer, and that
+    number is put in its place. A sentence stands when any other number of regions does not occur in it, and when
+    the place and size that it gives the largest region are those of the mask's. Returns the text that may be
+    shown, and the sentences that were changed or dropped.
     """
     kept: list[str] = []
-    dropped: list[str] = []
+    changed: list[str] = []
     for sentence in _SENTENCE.split(text.strip()):
-        (kept if _holds(sentence, facts, prior_regions) else dropped).append(sentence)
-    return " ".join(kept), dropped
+        corrected = sentence
+        if facts["pixels"] and prior_regions is not None:
+            counted = rf"\b{prior_regions} regions?\b"
+            corrected = re.sub(counted, regions_words(facts["regions"]), sentence)
+        if _holds(corrected, facts):
+            kept.append(corrected)
+        if kept[-1:] != [sentence]:
+            changed.append(sentence)
+    return " ".join(kept), changed
 
 
-def _holds(sentence: str, facts: dict[str, Any], prior_regions: int | None) -> bool:
+def _holds(sentence: str, facts: dict[str, Any]) -> bool:
     lowered = sentence.lower()
     if not facts["pixels"]:
         return bool(re.search(r"\bno \w|nowhere|look for|allow no|decides", lowered))
     if re.search(r"\b(shows no|nowhere)\b", lowered):
         return False
-    if any(int(number) not in (facts["regions"], prior_regions) for number in _REGIONS.findall(sentence)):
+    if any(int(number.replace(",", "")) != facts["regions"] for number in _REGIONS.findall(sentence)):
         return False
     about = next(
         (rank for rank, word in ((0, "largest"), (0, "region,"), (0, "region is"), (1, "second")) if word in lowered),
@@ -265,7 +273,7 @@ def why_words(facts: dict[str, Any], model_text: str) -> str:
                 f"{facts['index']} averages {facts['mean_inside']:.2f} inside the mask and {facts['mean_outside']:.2f} outside."
             )
         if facts["agreement"] is not None and facts["method"] == "model":
-            lines.append(f"Index and model agree on {facts['agreement']:.0%} of the pixels that either of them marks.")
+            lines.append(f"The index alone would mark {facts['agreement']:.0%} of these pixels too.")
     else:
         lines.append(f"{facts['reason']} So shape and texture had to decide, and I am less sure.")
     if facts["steps"]:

@@ -86,7 +86,7 @@ def uncertain_area_m2(session: Session, layer: Layer) -> float | None:
 
 
 def evidence_facts(session: Session, layer: Layer) -> dict[str, Any]:
-    """Why a layer is what it is: index inside and outside, agreement with the index alone, mean probability."""
+    """Why a layer is what it is: index inside and outside, share of its pixels that the index marks too, mean probability."""
     extraction, scene = session.extraction(layer), session.scene
     mask = extraction.mask
     prior = prior_for(scene, layer.land_cover)
@@ -100,8 +100,7 @@ def evidence_facts(session: Session, layer: Layer) -> dict[str, Any]:
     if prior.index is not None and prior.values is not None:
         facts |= {"index": prior.index, "threshold": prior.threshold, "reason": prior.reason}
         facts["mean_inside"], facts["mean_outside"] = _mean(prior.values, mask), _mean(prior.values, outside)
-        either = (mask | prior.mask).sum()
-        facts["agreement"] = round(float((mask & prior.mask).sum() / either), 3) if either else None
+        facts["agreement"] = round(float((mask & prior.mask).sum() / mask.sum()), 3) if mask.any() else None
     else:
         facts["reason"] = prior.reason
     if extraction.logits is not None and mask.any():

@@ -304,7 +304,7 @@ def _show(session: Session, found: Found, steps: Sequence[RefinementStep]) -> tu
     measured = facts.layer_facts(session, layer)
     model_text, dropped = explain.check_words(found.model_text, measured, found.prior_regions)
     for sentence in dropped:
-        log.info("the model's sentence contradicts the measurement and is dropped: %s", sentence)
+        log.info("a sentence of the model is corrected or dropped by the measurement: %s", sentence)
     reply = explain.extract_words(model_text, measured, found.extraction.evidence, found.extraction.method)
     if found.trouble:
         reply = f"{found.trouble} {reply}"

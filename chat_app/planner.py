@@ -107,8 +107,8 @@ def repair(plan: Plan, message: str, layers: Iterable[LayerView]) -> Plan:
     values = plan.to_dict()
     if plan.intent == "extract":
         named = tuple(dict.fromkeys(value for key, value in tagged.values.items() if key.startswith("C")))
-        if named and not set(plan.land_covers) & set(named):
-            values["land_covers"] = list(named)
+        if named:
+            values["land_covers"] = [cover for cover in plan.land_covers if cover in named] or list(named)
     names = {str(value).casefold() for key, value in tagged.values.items() if key[0] in "CY"}
     if values.get("target", ALL_LAYERS) != ALL_LAYERS and values["target"].casefold() not in names:
         del values["target"]

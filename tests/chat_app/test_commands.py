@@ -24,6 +24,7 @@ def step(op, **fields):
         ("water?", {"intent": "extract", "land_covers": ["water"]}),
         ("could you please find the houses and the forest", {"intent": "extract", "land_covers": ["buildings", "trees"]}),
         ("zeig mir das Wasser", {"intent": "extract", "land_covers": ["water"]}),
+        ("montre-moi les forêts, s'il te plaît", {"intent": "extract", "land_covers": ["trees"]}),
         ("显示森林", {"intent": "extract", "land_covers": ["trees"]}),
         ("vegetation using NDVI only", {"intent": "extract", "land_covers": ["vegetation"], "index": "NDVI"}),
         ("no, I meant the buildings", {"intent": "extract", "land_covers": ["buildings"], "correction": True}),
