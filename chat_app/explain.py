@@ -59,8 +59,12 @@ def measured_words(facts: dict[str, Any]) -> str:
         largest = facts["largest"][0]
         size = area_words(largest["area_m2"], largest["pixels"])
         text += f" The largest region has {size} and lies {place_words(largest['place'])}."
-    if facts.get("uncertain_area_m2"):
-        text += f" About {area_words(facts['uncertain_area_m2'], 0)} along the edges could belong to either side."
+    if span := facts.get("area_range_m2"):
+        least, most = (area_words(value, 0) for value in span)
+        if least != most:
+            text += (
+                f" Leaving out or counting in the pixels that the model is unsure of, it is between {least} and {most}."
+            )
     if facts["area_m2"] is None:
         text += f" The image carries no pixel size, so areas are in pixels; {PIXEL_SIZE_HINT}."
     return text

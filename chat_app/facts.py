@@ -9,7 +9,7 @@ from scipy.ndimage import distance_transform_edt
 from skimage.measure import perimeter_crofton
 
 from chat_app.session import Layer, Session
-from spex_model.imaging.areas import to_wgs84
+from spex_model.imaging.areas import mask_area_m2, to_wgs84
 from spex_model.imaging.errors import BandsError
 from spex_model.imaging.indices import canonical_index, compute_index, prior_for
 from spex_model.imaging.regions import Region
@@ -59,8 +59,8 @@ def layer_facts(session: Session, layer: Layer) -> dict[str, Any]:
         "largest": [region_facts(region, session) for region in regions[:5]],
         "pixel_size_from": pixel_size_source(session),
     }
-    if (uncertain := uncertain_area_m2(session, layer)) is not None:
-        facts["uncertain_area_m2"] = round(uncertain, 2)
+    if (span := area_range_m2(session, layer)) is not None:
+        facts["area_range_m2"] = list(span)
     return facts
 
 
@@ -73,16 +73,18 @@ def pixel_size_source(session: Session) -> str:
     return "user" if session.snapshot.gsd_m is not None else "file or option"
 
 
-def uncertain_area_m2(session: Session, layer: Layer) -> float | None:
-    """Area of pixels that the model is in doubt about near its threshold; None without probabilities or pixel size."""
+def area_range_m2(session: Session, layer: Layer) -> tuple[float, float] | None:
+    """(least, most) area: without and with the pixels whose logit lies near the threshold.
+
+    None without probabilities or pixel size, and after steps, which look at regions and not at pixels.
+    """
     extraction = session.extraction(layer)
-    logits, total = extraction.logits, session.area_m2(layer)
-    if logits is None or total is None or extraction.steps:
+    logits = extraction.logits
+    if logits is None or session.scene.gsd_m is None or extraction.steps:
         return None
     limit = np.log(extraction.threshold / (1 - extraction.threshold))
-    doubtful = int(((np.abs(logits - limit) < ROUGH_LOGIT) & session.scene.valid).sum())
-    pixels = int(extraction.mask.sum())
-    return total / pixels * doubtful if pixels else None
+    least, most = (mask_area_m2((logits > edge) & session.scene.valid, session.scene) for edge in (limit + ROUGH_LOGIT, limit - ROUGH_LOGIT))  # fmt: skip
+    return None if least is None or most is None else (round(least, 2), round(most, 2))
 
 
 def evidence_facts(session: Session, layer: Layer) -> dict[str, Any]:

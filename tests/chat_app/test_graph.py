@@ -30,6 +30,8 @@ def test_the_main_job_from_a_question_to_follow_ups(say, session):
     water = say("show me the water")
     found = mask(session).copy()
     assert water.error is None and found.any() and water.facts["pixels"] == int(found.sum())
+    least, most = water.facts["area_range_m2"]
+    assert least <= water.facts["area_m2"] <= most
     assert "Measured on the mask" in water.reply and water.changed == (session.layers[0].id,)
 
     biggest = say("only the biggest one")
