@@ -49,7 +49,9 @@ def load_conversation(settings: Settings, store: SessionStore) -> Talks:
         request_timeout_s=settings.request_timeout_s,
         device=settings.device,
     )
-    return Conversation(settings, runtime, store)
+    conversation = Conversation(settings, runtime, store)
+    conversation.warm_up()
+    return conversation
 
 
 class Engine:

@@ -16,11 +16,11 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 
 from chat_app import actions, answers, explain, facts
-from chat_app.errors import ChatError, MessageError, SessionNotFound
+from chat_app.errors import ChatError, MessageError, PlanError, SessionNotFound
 from chat_app.extract import Found, extract
 from chat_app.outcome import Outcome
 from chat_app.plan import Plan, RefinementStep
-from chat_app.planner import read_message, resolve
+from chat_app.planner import ask_model, read_message, resolve
 from chat_app.refine import refine
 from chat_app.session import Session
 from chat_app.settings import Settings
@@ -100,6 +100,15 @@ class Conversation:
         self._checkpointer = checkpointer or open_checkpointer(settings)
         self._graph = self._build().compile(checkpointer=self._checkpointer)
         self._stops: dict[str, threading.Event] = {}
+
+    def warm_up(self) -> None:
+        """Let the model read one message, so that the first person does not wait for the grammar of plans to be built."""
+        if self.runtime is None or not self.settings.use_model_planner:
+            return
+        try:
+            ask_model("hello", [], self.runtime, self.settings)
+        except (ServingError, PlanError) as error:
+            log.info("warming up failed: %s", error)
 
     def _build(self) -> StateGraph[TurnState]:
         graph = StateGraph(TurnState)
