@@ -14,6 +14,7 @@ from chat_app.offers import limit_words
 from chat_app.prompts import render
 from chat_app.session import Extraction, Session
 from chat_app.settings import Settings
+from spex_model.imaging.bands import SLOTS
 from spex_model.imaging.indices import Prior, prior_for
 from spex_model.imaging.spectral_words import put_into_words
 from spex_model.serving.errors import BadRequest, ServingError, UnknownImage, UnknownStates
@@ -48,6 +49,11 @@ def extract(
     With `index`, or when the model is down, the mask is that of a spectral index, and the extraction says so.
     Raises StepError when neither can answer.
     """
+    if not set(session.scene.bands) & set(SLOTS):
+        raise StepError(
+            f"I can't tell what the bands of this image are ({', '.join(session.scene.bands[:8])}). Say which they are in the "
+            'file\'s order, for example "the bands are blue, green, red, nir".'
+        )
     if index is not None:
         return _by_index(session, prior_for(session.scene, land_cover, index=index))
     words = put_into_words(session.scene, land_cover, limit=settings.max_prompt_regions)

@@ -15,6 +15,10 @@ _HINT_CHARACTERS = 4000
 _SATELLITE_M = 5.0
 
 
+UNNAMED = "band"
+"""Bands nobody has named are called band1, band2, …"""
+
+
 @dataclass(frozen=True)
 class BandNames:
     """One canonical name a file band (None: not known, left aside), and what had to be assumed."""
@@ -58,8 +62,8 @@ _DEFAULTS: dict[tuple[int, bool], tuple[tuple[str, ...], str]] = {
 def name_bands(dataset: DatasetReader, file_name: str) -> BandNames:
     """Name a file's bands from descriptions, band tags (STAC `common_name`) or colour interpretation, else by default.
 
-    Raises BandsError, asking for the names, when the count has no default, or when the values are the numbers of a
-    colour table and no measurement.
+    A count without a default leaves the bands unnamed, until somebody says what they are. Raises BandsError when the
+    values are the numbers of a colour table and no measurement.
     """
     if dataset.colorinterp[0] == ColorInterp.palette:
         raise BandsError(
@@ -214,10 +218,8 @@ def _by_default(dataset: DatasetReader, file_name: str) -> BandNames:
         return BandNames(("pan", "alpha"), ())
     default = _DEFAULTS.get((count, eight_bit)) or _DEFAULTS.get((count, False))
     if default is None:
-        raise BandsError(
-            f"{file_name} has {count} bands without names. Say which they are, in order, "
-            'for instance --bands blue,green,red,nir, or "the bands are blue, green, red, nir".'
-        )
+        note = f"The file names none of its {count} bands, so nothing can be told from them yet. {CHANGE}"
+        return BandNames(tuple(f"{UNNAMED}{number}" for number in range(1, count + 1)), (note,))
     names, order = default
     if (count, eight_bit) == (4, True) and (rough_pixel_m(dataset) or 0) >= _SATELLITE_M:
         names, order = ("blue", "green", "red", "nir"), "satellite order, since the pixels are 5 m or coarser"

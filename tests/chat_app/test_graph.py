@@ -195,3 +195,19 @@ def test_a_picture_without_georeference_gets_no_square_metres_until_it_is_told(c
     assert say("drop anything under 1 ha").error
     say("pixels are 30 m")
     assert say("how many hectares is it?").facts["area_m2"] == pytest.approx(turn.facts["pixels"] * 900)
+
+
+def test_bands_that_nobody_named_are_asked_for_and_can_be_said(conversation, tmp_path):
+    import rasterio
+
+    values = np.random.default_rng(0).integers(100, 4000, (9, 40, 40)).astype("uint16")
+    with rasterio.open(
+        tmp_path / "nine.tif", "w", driver="GTiff", width=40, height=40, count=9, dtype="uint16"
+    ) as file:
+        file.write(values)
+    session = conversation.store.create(tmp_path / "nine.tif")
+    say = lambda message: list(conversation.run_turn(session.id, message))[-1].turn  # noqa: E731
+    assert "names none of its 9 bands" in session.scene.assumptions[0]
+    assert "Say which they are" in say("show me the water").error
+    assert say("the bands are coastal, blue, green, red, rededge, nir, swir1, swir2, thermal").error is None
+    assert say("show me the water").error is None and session.layers[0].land_cover == "water"
