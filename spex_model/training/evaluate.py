@@ -9,7 +9,7 @@ import argparse
 import json
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ from spex_model.training.synthesis import FIRST_EVALUATION_SEED, VARIANTS, cover
 log = logging.getLogger(__name__)
 
 VISIBLE = ("blue", "green", "red")
-SCENES_A_VARIANT = 2
 
 
 @dataclass
@@ -87,15 +86,15 @@ def _keep_bands(scene: Scene, wanted: tuple[str, ...]) -> Scene:
     )  # fmt: skip
 
 
-def synthetic_cases() -> Iterator[tuple[str, Scene, dict[str, np.ndarray]]]:
-    """The frozen evaluation scenes as (group, scene, labels a land cover)."""
+def synthetic_cases(scenes: int, covers: Sequence[str]) -> Iterator[tuple[str, Scene, dict[str, np.ndarray]]]:
+    """The first `scenes` frozen evaluation scenes of each variant as (group, scene, labels a land cover)."""
     for variant in VARIANTS:
-        for seed in range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + SCENES_A_VARIANT):
+        for seed in range(FIRST_EVALUATION_SEED, FIRST_EVALUATION_SEED + scenes):
             made = evaluation_scene(seed, variant)
             yield (
                 f"synthetic {variant}",
                 made.scene,
-                {cover: cover_mask(made.labels, cover) for cover in LAND_COVERS},
+                {cover: cover_mask(made.labels, cover) for cover in covers},
             )
 
 
@@ -125,18 +124,16 @@ def measure(
         for name, view in views.items():
             features = SceneFeatures(speaker.vision, view)
             states = {
-                cover: speaker.states(view, features, cover)
-                for cover in LAND_COVERS
-                if (labels[cover] != UNKNOWN).any()
+                cover: speaker.states(view, features, cover) for cover in labels if (labels[cover] != UNKNOWN).any()
             }
             for cover, said in states.items():
                 mask = (decode_scene(features, said) > 0) & view.valid
                 tallies.setdefault((group, cover, name), Tally()).add(mask, labels[cover])
-            if name == "model" and "water" in states:
-                other = states.get("vegetation", states["water"])
+            if name == "model" and {"water", "vegetation"} <= set(states):
+                other = states["vegetation"]
                 mask = (decode_scene(features, other) > 0) & view.valid
                 swapped.setdefault((group, "water", "reply about vegetation"), Tally()).add(mask, labels["water"])
-        for cover in LAND_COVERS:
+        for cover in labels:
             if (labels[cover] != UNKNOWN).any():
                 for name, mask in index_masks(scene, cover).items():
                     tallies.setdefault((group, cover, name), Tally()).add(mask, labels[cover])
@@ -160,12 +157,14 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(prog="python -m spex_model.training.evaluate", description=__doc__)
     parser.add_argument("--imagery", type=Path, help="labelled imagery; without it the synthetic scenes alone")
+    parser.add_argument("--scenes", type=int, default=2, help="synthetic scenes of each variant")
+    parser.add_argument("--covers", nargs="+", choices=LAND_COVERS, default=LAND_COVERS, help="of the synthetic scenes")
     parser.add_argument("--rgb", action="store_true", help="also answer from red, green and blue alone")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     speaker = Speaker(build_checkpoint())
-    figures = measure(speaker, synthetic_cases(), rgb_too=options.rgb)
+    figures = measure(speaker, synthetic_cases(options.scenes, options.covers), rgb_too=options.rgb)
     if options.imagery:
         figures |= measure(speaker, real_cases(options.imagery), rgb_too=options.rgb)
     if options.json:
