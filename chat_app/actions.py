@@ -10,9 +10,10 @@ from chat_app import explain, facts
 from chat_app.errors import StepError
 from chat_app.export import export_layer
 from chat_app.outcome import Outcome
-from chat_app.plan import Plan, RefinementStep
+from chat_app.plan import Plan
 from chat_app.refine import refine
 from chat_app.session import Session
+from chat_app.steps import RefinementStep
 
 _STEP_WORDS = {
     "keep_largest": "Kept the {count} largest regions", "keep_smallest": "Kept the {count} smallest regions", "keep_rank": "Kept the region of rank {rank} by size",

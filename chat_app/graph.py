@@ -19,11 +19,12 @@ from chat_app import actions, answers, explain, facts
 from chat_app.errors import ChatError, MessageError, PlanError, SessionNotFound
 from chat_app.extract import Found, extract
 from chat_app.outcome import Outcome
-from chat_app.plan import Plan, RefinementStep
+from chat_app.plan import Plan
 from chat_app.planner import ask_model, read_message, resolve
 from chat_app.refine import refine
 from chat_app.session import Session
 from chat_app.settings import Settings
+from chat_app.steps import RefinementStep
 from chat_app.store import SessionStore
 from chat_app.turns import Event, LayerReady, TextDelta, Turn, TurnDone
 from spex_model.imaging.errors import ImagingError

@@ -1,23 +1,16 @@
-"""What a message means: intents, refinement steps and the plan, with their JSON form and schema."""
+"""What a message means: intents and the plan, with its JSON form and schema."""
 
 from __future__ import annotations
 
 import json
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from chat_app.errors import PlanError
+from chat_app.steps import AreaUnit, Compact, Count, LayerName, RefinementStep, plain_value, step_to_dict
 
 LandCover = Literal["water", "vegetation", "trees", "buildings", "bare soil"]
-AreaUnit = Literal["m2", "ha", "km2", "acres", "px", "percent"]
-LengthUnit = Literal["m", "px"]
-Place = Literal[
-    "north", "south", "east", "west", "north-east", "north-west", "south-east", "south-west",
-    "center", "top", "bottom", "left", "right",
-]  # fmt: skip
-Part = Literal["half", "third"]
-Shape = Literal["elongated", "round"]
 Colour = Literal[
     "red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown", "grey", "white", "black"
 ]
@@ -30,226 +23,8 @@ Intent = Literal[
 ]  # fmt: skip
 
 INTENTS: tuple[str, ...] = get_args(Intent)
-PLACES: tuple[str, ...] = get_args(Place)
 COLOURS: tuple[str, ...] = get_args(Colour)
 ALL_LAYERS = "all"
-
-LayerName = Annotated[str, Field(min_length=1, max_length=40)]
-Positive = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=10_000)]
-
-
-class _Compact(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class KeepLargest(_Compact):
-    """Keep the `count` largest regions."""
-
-    op: Literal["keep_largest"] = "keep_largest"
-    count: Count
-
-
-class KeepSmallest(_Compact):
-    """Keep the `count` smallest regions."""
-
-    op: Literal["keep_smallest"] = "keep_smallest"
-    count: Count
-
-
-class KeepRank(_Compact):
-    """Keep the region of this rank by area, 1 = largest."""
-
-    op: Literal["keep_rank"] = "keep_rank"
-    rank: Count
-
-
-class DropLargest(_Compact):
-    """Remove the `count` largest regions."""
-
-    op: Literal["drop_largest"] = "drop_largest"
-    count: Count
-
-
-class DropSmaller(_Compact):
-    """Remove regions smaller than the value; percent is of the valid pixels."""
-
-    op: Literal["drop_smaller"] = "drop_smaller"
-    value: Positive
-    unit: AreaUnit
-
-
-class DropLarger(_Compact):
-    """Remove regions larger than the value; percent is of the valid pixels."""
-
-    op: Literal["drop_larger"] = "drop_larger"
-    value: Positive
-    unit: AreaUnit
-
-
-class KeepPlace(_Compact):
-    """Keep regions whose centroid lies in that half or third of the image; with `cut`, keep the pixels in it."""
-
-    op: Literal["keep_place"] = "keep_place"
-    place: Place
-    part: Part = "half"
-    cut: bool = False
-
-
-class DropPlace(_Compact):
-    """Remove regions whose centroid lies in that half or third of the image; with `cut`, the pixels in it."""
-
-    op: Literal["drop_place"] = "drop_place"
-    place: Place
-    part: Part = "half"
-    cut: bool = False
-
-
-class Grow(_Compact):
-    """Grow the mask outwards by a distance."""
-
-    op: Literal["grow"] = "grow"
-    value: Positive
-    unit: LengthUnit
-
-
-class Shrink(_Compact):
-    """Take a border of this width off the mask."""
-
-    op: Literal["shrink"] = "shrink"
-    value: Positive
-    unit: LengthUnit
-
-
-class MergeClose(_Compact):
-    """Join pieces that are closer than a distance."""
-
-    op: Literal["merge_close"] = "merge_close"
-    value: Positive
-    unit: LengthUnit
-
-
-class Smooth(_Compact):
-    """Smooth the outline and drop specks."""
-
-    op: Literal["smooth"] = "smooth"
-
-
-class FillHoles(_Compact):
-    """Fill holes that the mask surrounds."""
-
-    op: Literal["fill_holes"] = "fill_holes"
-
-
-class Invert(_Compact):
-    """Take everything valid that the mask leaves out."""
-
-    op: Literal["invert"] = "invert"
-
-
-class Stricter(_Compact):
-    """Raise the threshold of the layer and apply its later steps again."""
-
-    op: Literal["stricter"] = "stricter"
-
-
-class Looser(_Compact):
-    """Lower the threshold of the layer and apply its later steps again."""
-
-    op: Literal["looser"] = "looser"
-
-
-class KeepShape(_Compact):
-    """Keep elongated or round regions."""
-
-    op: Literal["keep_shape"] = "keep_shape"
-    shape: Shape
-
-
-class IndexAbove(_Compact):
-    """Keep pixels where a spectral index is above a value."""
-
-    op: Literal["index_above"] = "index_above"
-    index: Annotated[str, Field(min_length=2, max_length=12)]
-    value: Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
-
-
-class IndexBelow(_Compact):
-    """Keep pixels where a spectral index is below a value."""
-
-    op: Literal["index_below"] = "index_below"
-    index: Annotated[str, Field(min_length=2, max_length=12)]
-    value: Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
-
-
-class Union(_Compact):
-    """Add the pixels of another layer."""
-
-    op: Literal["union"] = "union"
-    layer: LayerName
-
-
-class Intersect(_Compact):
-    """Keep only pixels that another layer has too."""
-
-    op: Literal["intersect"] = "intersect"
-    layer: LayerName
-
-
-class Subtract(_Compact):
-    """Remove the pixels of another layer."""
-
-    op: Literal["subtract"] = "subtract"
-    layer: LayerName
-
-
-class Near(_Compact):
-    """Keep whole regions that come within a distance of another layer."""
-
-    op: Literal["near"] = "near"
-    layer: LayerName
-    value: Positive
-    unit: LengthUnit
-
-
-class Far(_Compact):
-    """Keep whole regions that stay farther than a distance from another layer."""
-
-    op: Literal["far"] = "far"
-    layer: LayerName
-    value: Positive
-    unit: LengthUnit
-
-
-PixelPoint = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
-
-
-class KeepClicked(_Compact):
-    """Keep the regions under clicked points (row, column); the chat fills in the points, never the reader."""
-
-    op: Literal["keep_clicked"] = "keep_clicked"
-    points: tuple[PixelPoint, ...] = ()
-
-
-class DropClicked(_Compact):
-    """Remove the regions under clicked points (row, column); the chat fills in the points, never the reader."""
-
-    op: Literal["drop_clicked"] = "drop_clicked"
-    points: tuple[PixelPoint, ...] = ()
-
-
-class SameSteps(_Compact):
-    """All steps that made the active layer ("same for the trees"); the chat puts those in its place."""
-
-    op: Literal["same_steps"] = "same_steps"
-
-
-RefinementStep = Annotated[
-    KeepLargest | KeepSmallest | KeepRank | DropLargest | DropSmaller | DropLarger | KeepPlace | DropPlace
-    | Grow | Shrink | MergeClose | Smooth | FillHoles | Invert | Stricter | Looser | KeepShape
-    | IndexAbove | IndexBelow | Union | Intersect | Subtract | Near | Far | KeepClicked | DropClicked | SameSteps,
-    Field(discriminator="op"),
-]  # fmt: skip
 
 # Which fields an intent takes; "!" marks those it needs.
 _FIELDS: dict[str, tuple[str, ...]] = {
@@ -274,7 +49,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 }
 
 
-class Plan(_Compact):
+class Plan(Compact):
     """What a message asks for. Fields that an intent does not use must stay empty.
 
     `target` and `other` are layer names ("all" where every layer is meant); None is the active layer.
@@ -317,7 +92,7 @@ class Plan(_Compact):
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain values, defaults left out, `op` of every step kept."""
         return {
-            name: [_step_dict(step) for step in value] if name == "steps" else _plain(value)
+            name: [step_to_dict(step) for step in value] if name == "steps" else plain_value(value)
             for name in type(self).model_fields
             if (value := getattr(self, name)) not in (None, ())
         }
@@ -325,28 +100,6 @@ class Plan(_Compact):
     def to_json(self) -> str:
         """The compact JSON that the language model writes: `{"intent":"extract","land_covers":["water"]}`."""
         return json.dumps(self.to_dict(), separators=(",", ":"), ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return list(value)
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
-
-
-def _step_dict(step: BaseModel) -> dict[str, Any]:
-    fields = type(step).model_fields
-    return {
-        name: _plain(getattr(step, name))
-        for name in fields
-        if name == "op" or fields[name].is_required() or getattr(step, name) != fields[name].default
-    }
-
-
-def step_to_dict(step: RefinementStep) -> dict[str, Any]:
-    """One step as plain values, defaults left out: `{"op": "grow", "value": 20, "unit": "m"}`."""
-    return _step_dict(step)
 
 
 def plan_schema() -> dict[str, Any]:

@@ -13,10 +13,11 @@ from pydantic import ValidationError
 
 from chat_app.commands import LayerView, read_command
 from chat_app.errors import LayerNotFound, PlanError
-from chat_app.plan import ALL_LAYERS, AreaUnit, Plan, plan_schema, read_plan_json
+from chat_app.plan import ALL_LAYERS, Plan, plan_schema, read_plan_json
 from chat_app.prompts import render
 from chat_app.session import Session
 from chat_app.settings import Settings
+from chat_app.steps import AreaUnit
 from chat_app.turns import ReaderName
 from chat_app.vocabulary import tag
 from spex_model.imaging.landcover import LAND_COVERS

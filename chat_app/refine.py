@@ -8,8 +8,8 @@ import numpy as np
 
 from chat_app.arrays import BoolArray
 from chat_app.errors import PixelSizeNeeded, StepError
-from chat_app.plan import RefinementStep
 from chat_app.session import Extraction, Session
+from chat_app.steps import RefinementStep
 from spex_model.imaging import masks
 from spex_model.imaging.areas import pixel_areas_m2
 from spex_model.imaging.indices import compute_index

@@ -14,7 +14,8 @@ import numpy as np
 
 from chat_app.arrays import ArrayStore, BoolArray
 from chat_app.errors import LayerNotFound, StepError
-from chat_app.plan import ALL_LAYERS, RefinementStep, step_to_dict
+from chat_app.plan import ALL_LAYERS
+from chat_app.steps import RefinementStep, step_to_dict
 from chat_app.turns import Turn
 from spex_model.imaging.areas import mask_area_m2
 from spex_model.imaging.indices import prior_for

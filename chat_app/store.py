@@ -18,9 +18,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from chat_app.arrays import ArrayStore
 from chat_app.errors import SessionNotFound
-from chat_app.plan import RefinementStep
 from chat_app.session import Extraction, Layer, Session, Snapshot
 from chat_app.settings import Settings
+from chat_app.steps import RefinementStep
 from chat_app.turns import Turn
 from spex_model.imaging.reading import open_scene
 from spex_model.imaging.scene import Scene
