@@ -7,8 +7,9 @@ import numpy as np
 import rasterio
 
 from chat_app.facts import layer_facts
-from chat_app.plan import DropClicked, Plan
+from chat_app.plan import Plan
 from chat_app.refine import refine
+from chat_app.steps import DropClicked
 from chat_app.turns import LayerReady, TextDelta, Turn, TurnDone
 from spex_model.serving.protocol import Health
 
