@@ -67,21 +67,23 @@ def read_message(message: str, session: Session, runtime: Runtime | None, settin
         try:
             plan = repair(ask_model(message, layers, runtime, settings), message, layers)
             return Reading(resolve(plan, session), "model")
-        except (ServingError, PlanError, LayerNotFound) as error:
+        except (ServingError, PlanError) as error:
             trouble = str(error)
             log.info("the model's plan could not be used: %s", error)
     return Reading(_ask_back(session), "none", trouble)
 
 
 def _chosen_option(message: str, session: Session) -> str | None:
-    """The option of the last question that a short answer picks: its number, or "yes" where there is one only."""
-    options = session.turns[-1].options if session.turns else ()
+    """The option of the question just asked that a short answer picks: its number, or "yes" for the first."""
+    last = session.turns[-1] if session.turns else None
+    if last is None or last.plan is None or last.plan.intent != "clarify":
+        return None
     said = message.strip().rstrip(".!").casefold()
-    if options and said in ("1", "first", "the first", "the first one", "yes", "yes please", "ok"):
-        return options[0]
-    if len(options) > 1 and said in ("2", "second", "the second", "the second one", "no"):
-        return options[1]
-    return None
+    picks = (
+        ("1", "first", "the first", "the first one", "yes", "yes please"),
+        ("2", "second", "the second", "the second one"),
+    )
+    return next((option for option, words in zip(last.options, picks, strict=False) if said in words), None)
 
 
 def ask_model(message: str, layers: Iterable[LayerView], runtime: Runtime, settings: Settings) -> Plan:
@@ -101,8 +103,9 @@ def plan_prompt(message: str, layers: Iterable[LayerView], folder: Path | None =
 def repair(plan: Plan, message: str, layers: Iterable[LayerView]) -> Plan:
     """Hold a plan of the model to the words of the message.
 
-    Land covers that the message names outright replace others; a layer that it does not name is not the target; a number that the message does not hold is
-    replaced by the only one of its kind that it does hold. Raises PlanError where that leaves a doubt.
+    Land covers that the message names outright replace others; a layer that it does not name is not the target; a
+    number that the message does not hold is replaced by the only one of its kind that it does hold. Raises PlanError
+    where that leaves a doubt.
     """
     tagged = tag(message, [layer.name for layer in layers])
     values = plan.to_dict()

@@ -211,3 +211,13 @@ def test_bands_that_nobody_named_are_asked_for_and_can_be_said(conversation, tmp
     assert "Say which they are" in say("show me the water").error
     assert say("the bands are coastal, blue, green, red, rededge, nir, swir1, swir2, thermal").error is None
     assert say("show me the water").error is None and session.layers[0].land_cover == "water"
+
+
+def test_a_short_answer_picks_an_option_of_a_question_only(say, session, runtime):
+    say("show me the water")
+    runtime.plans = ['{"intent":"fly"}', '{"intent":"out_of_scope"}', '{"intent":"small_talk"}']
+    asked = say("frobnicate the gizmo somehow")
+    assert asked.options[0] == "Only the biggest one"
+    assert say("the first one").facts["regions"] == 1
+    say("what is the weather tomorrow?")
+    assert say("yes").plan.intent == "small_talk"
