@@ -101,6 +101,7 @@ class Conversation:
         self._checkpointer = checkpointer or open_checkpointer(settings)
         self._graph = self._build().compile(checkpointer=self._checkpointer)
         self._stops: dict[str, threading.Event] = {}
+        self.store.on_delete.append(self._checkpointer.delete_thread)
 
     def warm_up(self) -> None:
         """Let the model read one message, so that the first person does not wait for the grammar of plans to be built."""
@@ -143,7 +144,10 @@ class Conversation:
             try:
                 with session.lock:
                     self._stops[session_id] = stop
-                    self._run(session, message, points, plan, events.put)
+                    try:
+                        self._run(session, message, points, plan, events.put)
+                    finally:
+                        del self._stops[session_id]
             except BaseException as error:
                 events.put(error)
             finally:

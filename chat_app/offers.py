@@ -5,7 +5,7 @@ from __future__ import annotations
 from spex_model.imaging.scene import Scene
 
 COARSEST_FOR_BUILDINGS_M = 3.0
-"""Beyond this a house is a pixel or less, and the model finds next to none (docs/MODEL.md)."""
+"""Measured: it finds houses at 1 m and finer, next to none at 10 m and coarser; where the line lies between is a judgement."""
 
 
 def limit_words(land_cover: str, scene: Scene) -> str | None:
@@ -13,6 +13,6 @@ def limit_words(land_cover: str, scene: Scene) -> str | None:
     if land_cover != "buildings" or scene.gsd_m is None or scene.gsd_m <= COARSEST_FOR_BUILDINGS_M:
         return None
     return (
-        f"With pixels of {scene.gsd_m:.3g} m a house is hardly more than a pixel, and the model does not find buildings there "
-        f"(it needs {COARSEST_FOR_BUILDINGS_M:g} m or finer)."
+        f"With pixels of {scene.gsd_m:.3g} m a house is only a few pixels or less, and the model does not find buildings reliably "
+        f"(it takes {COARSEST_FOR_BUILDINGS_M:g} m or finer)."
     )

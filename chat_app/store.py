@@ -7,7 +7,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,12 +42,16 @@ class SessionInfo:
 
 
 class SessionStore:
-    """Creates, saves and reopens sessions under `settings.data_dir`."""
+    """Creates, saves and reopens sessions under `settings.data_dir`.
+
+    Whoever keeps something of a session elsewhere puts a function into `on_delete`, which gets the id.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._root = settings.data_dir / "sessions"
         self._open: dict[str, Session] = {}
+        self.on_delete: list[Callable[[str], None]] = []
         self._lock = threading.Lock()
 
     def create(
@@ -113,6 +117,9 @@ class SessionStore:
         with self._lock:
             self._open.pop(session_id, None)
         shutil.rmtree(self._root / session_id)
+        shutil.rmtree(self._settings.data_dir / "exports" / session_id, ignore_errors=True)
+        for forget in self.on_delete:
+            forget(session_id)
 
     def image_path(self, session_id: str) -> Path:
         """The stored copy of the image."""

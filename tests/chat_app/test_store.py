@@ -1,5 +1,7 @@
 """Sessions on disk: listed, renamed, reopened, deleted; bad images leave nothing behind."""
 
+import sqlite3
+
 import pytest
 
 from chat_app.errors import SessionNotFound
@@ -39,3 +41,15 @@ def test_pixel_size_and_names_survive(conversation, settings, tmp_path):
     session = conversation.store.create(tmp_path / "p.png")
     list(conversation.run_turn(session.id, "pixels are 2.5 m"))
     assert SessionStore(settings).open(session.id).scene.gsd_m == 2.5
+
+
+def test_nothing_of_a_deleted_session_stays(conversation, session, settings):
+    for message in ("show me the water", "export it as png"):
+        list(conversation.run_turn(session.id, message))
+    assert (settings.data_dir / "exports" / session.id).is_dir()
+    conversation.store.delete(session.id)
+    assert not [path for path in settings.data_dir.rglob("*") if session.id in path.as_posix()]
+    database = sqlite3.connect(settings.data_dir / "conversations.sqlite")
+    for table in ("checkpoints", "writes"):
+        assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+    database.close()
