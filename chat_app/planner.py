@@ -21,6 +21,7 @@ from chat_app.steps import AreaUnit
 from chat_app.turns import ReaderName
 from chat_app.vocabulary import tag
 from spex_model.imaging.landcover import LAND_COVERS
+from spex_model.model.planning_prompt import layers_in_short, plan_in_short
 from spex_model.serving.errors import ServingError
 from spex_model.serving.protocol import Runtime
 
@@ -50,11 +51,6 @@ def view_layers(session: Session) -> list[LayerView]:
     ]
 
 
-def layers_text(layers: Iterable[LayerView]) -> str:
-    """The layers as prompts/plan.md shows them: "water* 3, vegetation 12", or "none"."""
-    return ", ".join(f"{layer.name}{'*' if layer.active else ''} {layer.regions}" for layer in layers) or "none"
-
-
 def read_message(message: str, session: Session, runtime: Runtime | None, settings: Settings) -> Reading:
     """The plan of a message. Never raises for what a user can type: what nobody can read becomes a question back."""
     layers = view_layers(session)
@@ -65,7 +61,7 @@ def read_message(message: str, session: Session, runtime: Runtime | None, settin
     trouble = ""
     if settings.use_model_planner and runtime is not None:
         try:
-            plan = repair(ask_model(message, layers, runtime, settings), message, layers)
+            plan = repair(ask_model(message, layers, _last_plan(session), runtime, settings), message, layers)
             return Reading(resolve(plan, session), "model")
         except (ServingError, PlanError) as error:
             trouble = str(error)
@@ -86,18 +82,29 @@ def _chosen_option(message: str, session: Session) -> str | None:
     return next((option for option, words in zip(last.options, picks, strict=False) if said in words), None)
 
 
-def ask_model(message: str, layers: Iterable[LayerView], runtime: Runtime, settings: Settings) -> Plan:
+def _last_plan(session: Session) -> Plan | None:
+    return session.turns[-1].plan if session.turns else None
+
+
+def ask_model(
+    message: str, layers: Iterable[LayerView], last: Plan | None, runtime: Runtime, settings: Settings
+) -> Plan:
     """The language model's plan, held to the schema while it is written. Raises PlanError or ServingError."""
-    prompt = plan_prompt(message, layers, settings.prompts_dir)
+    prompt = plan_prompt(message, layers, last, settings.prompts_dir)
     answer = runtime.generate(None, prompt, max_tokens=settings.max_plan_tokens, json_schema=plan_schema())
     with answer:
         text = answer.read()
     return read_plan_json(text)
 
 
-def plan_prompt(message: str, layers: Iterable[LayerView], folder: Path | None = None) -> str:
-    """prompts/plan.md filled for a message; line breaks in the message become spaces."""
-    return render("plan", folder, layers=layers_text(layers), message=" ".join(message.split()))
+def plan_prompt(message: str, layers: Iterable[LayerView], last: Plan | None = None, folder: Path | None = None) -> str:
+    """prompts/plan.md filled for a message: the layers, the plan of the turn before, and the message on one line.
+
+    That is all that the language model sees of a conversation, so its window stays small however long they talk.
+    """
+    standing = layers_in_short((layer.name, layer.regions, layer.active) for layer in layers)
+    before = plan_in_short(last.to_dict() if last is not None else None)
+    return render("plan", folder, layers=standing, last=before, message=" ".join(message.split()))
 
 
 def repair(plan: Plan, message: str, layers: Iterable[LayerView]) -> Plan:

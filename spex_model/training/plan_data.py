@@ -1,328 +1,299 @@
 """Messages and the plans that they mean: the language model's lessons in reading people.
 
-Every example is drawn from the grammars of `wordings` by a seed. `layers` is the state as prompts/plan.md shows
-it ("water* 3, vegetation 12": names, regions, * = active). The schema of the plans is chat_app/plan.py.
+Every lesson is drawn by a seed from the wordings of a phrasebook (`phrasebooks/*.yaml`). `layers` and `last` are the
+state as prompts/plan.md shows it: "water* 3, vegetation 12" (names, regions, * = active) and the plan of the turn
+before, in short. The schema of the plans is chat_app/plan.py.
 """
 
 import json
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from spex_model.training import wordings as say
+from spex_model.model.planning_prompt import layers_in_short, plan_in_short
+from spex_model.training.lesson_values import OWN_NAME_SHARE, Speaker
+from spex_model.training.phrasebook import LANGUAGES, phrasebook
 
-NUMBER_WORDS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 10: "ten"}
-UNIT_WORDS = {
-    "ha": ("ha", "hectares", "hectare", "ha", "hektar", "hectáreas", "公顷"),
-    "m2": ("m2", "square metres", "square meters", "sqm", "m²", "quadratmeter", "平方米"),
-    "acres": ("acres", "acre", "ac"),
-    "km2": ("km2", "square kilometres", "km²", "sq km"),
-    "px": ("pixels", "px", "pixel"),
-    "percent": ("percent", "%", "percent of the image", "% of the image"),
+LANGUAGE_SHARES = (72, 8, 7, 7, 6)
+"""How often each of `LANGUAGES` is spoken, in percent."""
+
+_ABOUT_ONE = ("measure", "count", "locate", "describe", "explain", "show", "hide", "delete", "export")
+_CALLED_AGAIN = ("measure", "count", "locate", "describe", "explain", "hide", "export")
+_MEASURES: dict[str, dict[str, str]] = {
+    **{unit: {"unit": unit} for unit in ("ha", "acres", "km2", "m2", "px")},
+    **{quantity: {"quantity": quantity} for quantity in ("share", "perimeter", "mean_area", "condition")},
 }
-PLACE_WORDS: dict[str, tuple[str, ...]] = {
-    "north": ("the north", "the northern part", "the northern half", "the upper half"), "south": ("the south", "the southern part", "the southern half"),
-    "east": ("the east", "the eastern part", "the eastern half", "east of the middle"), "west": ("the west", "the western part", "the western half"),
-    "north-east": ("the north-east", "the northeast", "the north east corner", "the upper right corner"),
-    "north-west": ("the north-west", "the northwest", "the upper left corner", "the top left corner"),
-    "south-east": ("the south-east", "the southeast", "the lower right corner", "the bottom right"),
-    "south-west": ("the south-west", "the southwest", "the lower left corner", "the bottom left"),
-    "center": ("the center", "the centre", "the middle", "the middle of the image"), "top": ("the top", "the top half", "the top part"),
-    "bottom": ("the bottom", "the bottom half", "the bottom part"), "left": ("the left", "the left half", "the left side"),
-    "right": ("the right", "the right half", "the right side"),
+_FORMATS = {
+    "geojson": "geojson", "GeoJSON": "geojson", "geotiff": "geotiff", "GeoTIFF": "geotiff", "tif": "geotiff", "tiff": "geotiff",
+    "png": "png", "PNG": "png", "geopackage": "gpkg", "GeoPackage": "gpkg", "gpkg": "gpkg",
 }  # fmt: skip
-_THIRDS = {"north": "northern", "south": "southern", "east": "eastern", "west": "western", "top": "top", "bottom": "bottom", "left": "left", "right": "right"}  # fmt: skip
-COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown", "grey", "white", "black")
-_INDICES = ("NDVI", "NDWI", "MNDWI", "NDBI", "NDMI", "SAVI")
-_INDEX_OF = {
-    "water": ("NDWI", "MNDWI"),
-    "vegetation": ("NDVI",),
-    "trees": ("NDVI",),
-    "buildings": ("NDBI",),
-    "bare soil": ("BI",),
-}
-_PIECES = (
-    "one", "lake", "piece", "area", "patch", "region", "field", "pond", "forest", "building", "blob", "part", "house", "spot", "plot", "block",
+_BAND_ORDERS = (
+    ["blue", "green", "red", "nir"], ["red", "green", "blue"], ["red", "green", "blue", "nir"], ["green", "red", "nir"],
+    ["nir", "red", "green"], ["blue", "green", "red", "nir", "swir1", "swir2"], ["blue", "green", "red"],
 )  # fmt: skip
-_MANY = {
-    "water": "lakes",
-    "buildings": "buildings",
-    "trees": "forests",
-    "vegetation": "green areas",
-    "bare soil": "bare fields",
-}
-_OWN_NAMES = ("lakes", "my fields", "old town", "flood 2024", "plot A", "north woods", "big pond", "farm", "reservoir", "test", "wetland east", "block 7")  # fmt: skip
-_STEP_WEIGHTS = {
-    "keep_largest_1": 6, "keep_largest_n": 4, "drop_smaller": 8, "drop_larger": 4, "keep_place": 5, "drop_place": 2.5, "grow": 2.5, "drop_largest": 2.5,
-    "keep_rank_2": 2, "index_above": 2, "stricter": 2, "looser": 2, "subtract": 2.5, "near": 2, "far": 1.5,
-}  # fmt: skip
-_NEEDS_OTHER = ("subtract", "union", "intersect", "near", "far")
+_QUESTION = "What shall I do with it?"
+
+Draft = tuple[str, dict[str, Any]]
+"""A message and the plan that it means."""
 
 
 @dataclass(frozen=True)
 class PlanExample:
-    """A message, the layers that stand at that moment, and the plan as compact JSON."""
+    """A message, what stands at that moment, and the plan as compact JSON."""
 
     message: str
     layers: str
+    last: str
     plan_json: str
 
 
-def _json(**plan: object) -> str:
-    return json.dumps(plan, separators=(",", ":"), ensure_ascii=False)
+@dataclass
+class _Moment:
+    """A state in which somebody speaks: names of the layers, the active one first, and the plan of the turn before."""
+
+    speaker: Speaker
+    names: list[str]
+    layers: str
+    last: dict[str, Any] | None
+
+    @property
+    def rng(self) -> random.Random:
+        return self.speaker.rng
+
+    def other(self) -> str:
+        return self.names[-1]
 
 
-def _state(rng: random.Random) -> tuple[str, list[str]]:
-    """A random set of layers and the names in it, the active one first."""
-    names = rng.sample(list(say.LAND_COVERS), rng.choice((1, 1, 1, 2, 2, 3)))
-    if rng.random() < 0.15:
-        names[-1] = rng.choice((f"{names[-1]} 2", *_OWN_NAMES))
+def _moment(rng: random.Random, remembered: list[dict[str, Any]]) -> _Moment:
+    """A random state; its last plan is one of those that were drawn before."""
+    speaker = Speaker(rng, phrasebook(rng.choices(LANGUAGES, LANGUAGE_SHARES)[0]))
+    names = rng.sample(speaker.land_covers, rng.choice((1, 1, 1, 2, 2, 3)))
+    if rng.random() < OWN_NAME_SHARE:
+        names[-1] = rng.choice((f"{names[-1]} 2", speaker.own_name()))
     active = rng.choice(names)
-    text = ", ".join(f"{name}{'*' if name == active else ''} {int(rng.expovariate(0.05)) + 1}" for name in names)
-    return text, [active, *(name for name in names if name != active)]
+    layers = layers_in_short((name, int(rng.expovariate(0.05)) + 1, name == active) for name in names)
+    last = rng.choice(remembered) if remembered and rng.random() < 0.8 else None
+    return _Moment(speaker, [active, *(name for name in names if name != active)], layers, last)
 
 
-def _number(value: float) -> int | float:
-    return int(value) if float(value).is_integer() else value
+def _nothing_yet(moment: _Moment, share: float) -> None:
+    """In a share of the cases let the session have no layers."""
+    if moment.rng.random() < share:
+        moment.layers, moment.last = "none", None
 
 
-def _amount(rng: random.Random, units: tuple[str, ...]) -> tuple[str, int | float, str]:
-    """An area as words, and its value and unit."""
-    unit = rng.choice(units)
-    value = rng.choice((0.1, 0.2, 0.25, 0.3, 0.5, 0.5, 0.8, 1, 1, 1.5, 2, 2.5, 3, 4, 5, 8, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 250, 300, 400, 500, 750, 1000, 2000, 5000))  # fmt: skip
-    name = rng.choice(UNIT_WORDS[unit])
-    if unit in ("ha", "acres", "km2") and rng.random() < 0.15:
-        spoken, value = rng.choice((("half a", 0.5), ("a", 1), ("one", 1), ("two", 2), ("a quarter of a", 0.25), ("three", 3), ("five", 5), ("ten", 10), ("one and a half", 1.5)))  # fmt: skip
-        singular = {"ha": "hectare", "acres": "acre", "km2": "square kilometre"}[unit]
-        return (
-            f"{spoken} {singular if value <= 1 else UNIT_WORDS[unit][1 if unit != 'acres' else 0]}",
-            _number(value),
-            unit,
-        )
-    written = f"{value:,}" if value >= 1000 and rng.random() < 0.4 else f"{value:g}"
-    space = "" if name in ("ha", "m2", "km2", "px", "%", "m²", "km²") and rng.random() < 0.4 else " "
-    return f"{written}{space}{name}", _number(value), unit
+def _steps(moment: _Moment, limit: int = 3) -> Draft:
+    """One to three refinements of the active layer in one message."""
+    speaker, rng = moment.speaker, moment.rng
+    words, step = speaker.step(speaker.step_kind(with_other=len(moment.names) > 1), moment.other())
+    steps = [step]
+    for chance in (0.2, 0.15)[: limit - 1]:
+        if rng.random() > chance:
+            break
+        more, extra = speaker.step(speaker.step_kind(with_other=False), "")
+        if any(extra["op"] == known["op"] for known in steps):
+            break
+        words, steps = speaker.say("joined", m1=words, m2=more), [*steps, extra]
+    return words, {"steps": steps}
 
 
-def _length(rng: random.Random) -> tuple[str, int, str]:
-    value = rng.choice((1, 2, 3, 5, 10, 15, 20, 25, 30, 40, 50, 60, 75, 80, 100, 120, 150, 200, 250, 300, 500, 1000))
-    if value >= 200 and value % 1000 == 0 and rng.random() < 0.3:
-        return f"{value // 1000} km", value, "m"
-    unit, names = rng.choice((("m", ("m", "metres", "meters")), ("m", ("m", "metre")), ("px", ("pixels", "px"))))
-    name = rng.choice(names)
-    return f"{value}{'' if len(name) < 3 and rng.random() < 0.4 else ' '}{name}", value, unit
+def _refine(moment: _Moment) -> Draft:
+    message, plan = _steps(moment)
+    draw, names = moment.rng.random(), moment.names
+    if draw < 0.12 and not any("layer" in step for step in plan["steps"]):
+        target = moment.rng.choice(names)
+        message = moment.speaker.say("for_layer", t=moment.speaker.layer(target), m=message)
+        return message, {"intent": "refine", "target": target, **plan}
+    if draw < 0.17:
+        return moment.speaker.say("amend", m=message), {"intent": "refine", **plan, "correction": True}
+    return message, {"intent": "refine", **plan}
 
 
-def _place(rng: random.Random) -> tuple[str, dict[str, str]]:
-    if rng.random() < 0.15:
-        place = rng.choice(list(_THIRDS))
-        return f"the {_THIRDS[place]} third", {"place": place, "part": "third"}
-    place = rng.choice(list(PLACE_WORDS))
-    return rng.choice(PLACE_WORDS[place]), {"place": place}
+def _amend(moment: _Moment) -> Draft:
+    """The last step again with another value."""
+    speaker, rng = moment.speaker, moment.rng
+    kind = rng.choice(("amend_area", "amend_length", "amend_count", "amend_place"))
+    ops = {
+        "amend_area": ("drop_smaller", "drop_larger"),
+        "amend_length": ("grow", "shrink", "merge_close", *(("near", "far") if len(moment.names) > 1 else ())),
+        "amend_count": ("keep_largest_n", "keep_smallest_n"),
+        "amend_place": ("keep_place", "drop_place"),
+    }
+    op = rng.choice(ops[kind])
+    _, before = speaker.step(op, moment.other())
+    slots, step = speaker.fill(op, moment.other())
+    if kind in ("amend_area", "amend_length") and rng.random() < 0.4:
+        slots["a" if kind == "amend_area" else "s"] = speaker.number(step["value"])
+        step["unit"] = before["unit"]
+    moment.last = {"intent": "refine", "steps": [before]}
+    return speaker.say(kind, **slots), {"intent": "refine", "steps": [step], "correction": True}
 
 
-def _step(rng: random.Random, kind: str, other: str = "") -> tuple[str, dict[str, object]]:
-    """One refinement of the active layer as words and as a step."""
-    fill: dict[str, object] = {"p": rng.choice(_PIECES), "o": other}
-    many = rng.choice(list(NUMBER_WORDS))
-    fill["n"] = rng.choice((str(many), NUMBER_WORDS[many]))
-    op = kind
-    step: dict[str, object] = {}
-    if kind.endswith(("_1", "_n")):
-        op, step = kind[:-2], {"count": 1 if kind.endswith("_1") else many}
-    elif kind == "drop_largest":
-        step = {"count": 1}
-    elif kind.startswith("keep_rank_"):
-        op, step = "keep_rank", {"rank": int(kind[-1])}
-    elif kind in ("drop_smaller", "drop_larger"):
-        fill["a"], value, unit = _amount(rng, ("ha", "ha", "ha", "m2", "acres", "km2", "px", "percent"))
-        step = {"value": value, "unit": unit}
-    elif kind in ("keep_place", "drop_place"):
-        fill["w"], where = _place(rng)
-        step = {**where}
-    elif kind in ("grow", "shrink", "merge_close", "near", "far"):
-        fill["s"], value, unit = _length(rng)
-        step = {"value": value, "unit": unit}
-    elif kind in ("keep_elongated", "keep_round"):
-        op, step = "keep_shape", {"shape": kind.removeprefix("keep_")}
-    elif kind in ("index_above", "index_below"):
-        index, value = rng.choice(_INDICES), rng.choice((-0.1, 0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7))
-        fill |= {"i": rng.choice((index, index.lower())), "v": value}
-        step = {"index": index, "value": value}
-    if kind in _NEEDS_OTHER:
-        step = {"layer": other, **step}
-    return rng.choice(say.STEPS[kind]).format(**fill), {"op": op, **step}
+def _extract(moment: _Moment) -> Draft:
+    speaker, rng = moment.speaker, moment.rng
+    cover, second = rng.sample(speaker.land_covers, 2)
+    spoken = speaker.say("covers", cover)
+    plan: dict[str, Any] = {"intent": "extract", "land_covers": [cover]}
+    kind = rng.choices(("show", "both", "first_of", "narrowed", "index_only", "same", "correct"), (56, 12, 6, 10, 5, 6, 6))[0]  # fmt: skip
+    if kind in ("same", "correct"):
+        more: dict[str, Any] = {"steps": [{"op": "same_steps"}]} if kind == "same" else {"correction": True}
+        return speaker.say(kind, c=spoken), plan | more
+    _nothing_yet(moment, 0.6)
+    if kind == "both":
+        return speaker.say("both", c=spoken, c2=speaker.say("covers", second)), plan | {"land_covers": [cover, second]}
+    if kind == "first_of":
+        return speaker.say("first_of", c=spoken), plan | {"steps": [{"op": "keep_largest", "count": 1}]}
+    if kind == "narrowed":
+        op = rng.choice(
+            ("drop_smaller", "keep_place", "keep_largest_1", "drop_larger", "keep_elongated", "smooth", "drop_place", "keep_largest_n", "fill_holes")
+        )  # fmt: skip
+        narrowing, step = speaker.step(op, "")
+        message = speaker.say("joined", m1=speaker.say("show", c=spoken).rstrip("?."), m2=narrowing)
+        return message, plan | {"steps": [step]}
+    if kind == "index_only":
+        index = speaker.index_of(cover)
+        return speaker.say("index_only", c=spoken, i=index), plan | {"index": index}
+    return speaker.say("show", c=spoken), plan
 
 
-def _step_kind(rng: random.Random, *, with_other: bool) -> str:
-    kinds = [kind for kind in say.STEPS if with_other or kind not in _NEEDS_OTHER]
-    return rng.choices(kinds, [_STEP_WEIGHTS.get(kind, 1.2) for kind in kinds])[0]
+def _plain(moment: _Moment) -> Draft:
+    intents = ("undo", "redo", "reset", "list", "help", "small_talk", "out_of_scope")
+    intent = moment.rng.choices(intents, (5, 1.8, 1.8, 1.8, 2, 3.5, 6))[0]
+    if intent in ("help", "small_talk", "out_of_scope"):
+        _nothing_yet(moment, 0.4)
+    return moment.speaker.say("plain", intent), {"intent": intent}
 
 
-def _refine(rng: random.Random) -> PlanExample:
-    layers, names = _state(rng)
-    words, step = _step(rng, _step_kind(rng, with_other=len(names) > 1), names[-1])
+def _clarify(moment: _Moment) -> Draft:
+    return moment.speaker.say("clarify"), {"intent": "clarify", "question": _QUESTION}
+
+
+def _named(moment: _Moment) -> tuple[str, str]:
+    """A layer as a plan and as a person name it; now and then a land cover that has no layer yet."""
+    name = moment.rng.choice(moment.names)
+    if moment.rng.random() < 0.08:
+        name = moment.rng.choice(moment.speaker.land_covers)
+    return name, moment.speaker.layer(name)
+
+
+def _ask(moment: _Moment) -> Draft:
+    """A question or a command about one layer."""
+    speaker, rng = moment.speaker, moment.rng
+    intent = rng.choices(_ABOUT_ONE, (6, 4, 4, 3, 6, 2, 2.5, 2.5, 2.5))[0]
     draw = rng.random()
-    if draw < 0.2:
-        second, extra = _step(rng, _step_kind(rng, with_other=False))
-        if extra["op"] != step["op"]:
-            message = f"{words}{rng.choice((' and ', ', then ', ' and then ', ', and ', '; '))}{second}"
-            return PlanExample(message, layers, _json(intent="refine", steps=[step, extra]))
-    if draw < 0.32 and "layer" not in step:
-        target = rng.choice(names)
-        message = rng.choice(
-            ("for the {t}: {m}", "{t}: {m}", "in the {t} layer {m}", "{m} for the {t}", "{m} in the {t} layer")
-        )
-        return PlanExample(
-            message.format(t=target, m=words), layers, _json(intent="refine", target=target, steps=[step])
-        )
-    if draw < 0.37:
-        message = rng.choice(("no, {m}", "no i meant {m}", "sorry, i meant {m}", "not that, {m}")).format(m=words)
-        return PlanExample(message, layers, _json(intent="refine", steps=[step], correction=True))
-    return PlanExample(words, layers, _json(intent="refine", steps=[step]))
+    if intent == "export" and draw < 0.45:
+        word = rng.choice(list(_FORMATS))
+        plan = {"intent": intent, "format": _FORMATS[word]}
+        if draw < 0.15:
+            name, spoken = _named(moment)
+            return speaker.say("export_named", t=spoken, f=word), {"intent": intent, "target": name, **plan}
+        return speaker.say("export_as", f=word), plan
+    if intent == "locate" and draw < 0.15:
+        return speaker.say("rank_2"), {"intent": intent, "rank": 2}
+    if draw < 0.55:
+        return speaker.say("targeted", intent, "active"), {"intent": intent}
+    name, spoken = _named(moment)
+    if intent in ("show", "hide", "measure", "export", "describe") and speaker.everything and rng.random() < 0.12:
+        name, spoken = "all", speaker.pick(speaker.everything)
+        message = speaker.say("targeted", intent, "named", t=spoken)
+        return re.sub(r"\bthe (everything|all)", r"\1", message), {"intent": intent, "target": name}
+    return speaker.say("targeted", intent, "named", t=spoken), {"intent": intent, "target": name}
 
 
-def _extract(rng: random.Random) -> PlanExample:
-    count = 2 if rng.random() < 0.16 else 1
-    covers = rng.sample(list(say.LAND_COVERS), count)
-    spoken = [rng.choice(say.LAND_COVERS[cover]) for cover in covers]
-    phrase = rng.choice((" and ", " and ", " & ", ", ")).join(spoken)
-    layers = "none" if rng.random() < 0.5 else _state(rng)[0]
-    draw, cover = rng.random(), covers[0]
-    if draw < 0.08:
-        op, number, words = rng.choice(say.BIGGEST_OF_COVER)
-        message = rng.choice(words).format(c=_MANY[cover])
-        return PlanExample(
-            message, "none", _json(intent="extract", land_covers=[cover], steps=[{"op": op, "count": number}])
-        )
-    if draw < 0.16:
-        narrowing, step = _step(
-            rng, rng.choice(("drop_smaller", "keep_place", "keep_largest_1", "drop_larger", "keep_elongated", "smooth"))
-        )
-        message = f"{rng.choice(say.SHOW[:20]).format(c=spoken[0]).rstrip('?')}{rng.choice((', ', ' and ', ', but ', ' - '))}{narrowing}"
-        return PlanExample(message, layers, _json(intent="extract", land_covers=[cover], steps=[step]))
-    if draw < 0.21:
-        index = rng.choice(_INDEX_OF[cover])
-        message = rng.choice(say.INDEX_ONLY).format(c=spoken[0], i=index)
-        return PlanExample(message, layers, _json(intent="extract", land_covers=[cover], index=index))
-    if draw < 0.29:
-        plan = _json(intent="extract", land_covers=[cover], steps=[{"op": "same_steps"}])
-        return PlanExample(rng.choice(say.SAME).format(c=spoken[0]), _state(rng)[0], plan)
-    if draw < 0.36:
-        plan = _json(intent="extract", land_covers=[cover], correction=True)
-        return PlanExample(rng.choice(say.CORRECT).format(c=spoken[0]), _state(rng)[0], plan)
-    return PlanExample(rng.choice(say.SHOW).format(c=phrase), layers, _json(intent="extract", land_covers=covers))
+def _measure(moment: _Moment) -> Draft:
+    speaker, rng = moment.speaker, moment.rng
+    name, spoken = _named(moment)
+    kind = rng.choices(("measures", "index_of", "index_of_named", "distance_to", "distance_between"), (70, 12, 6, 8, 6))[0]  # fmt: skip
+    if kind.startswith("index"):
+        index = speaker.index()
+        plan = {"index": index, "quantity": "index"}
+        if kind == "index_of":
+            return speaker.say(kind, i=index), {"intent": "measure", **plan}
+        return speaker.say(kind, i=index, t=spoken), {"intent": "measure", "target": name, **plan}
+    if kind.startswith("distance") and len(moment.names) > 1:
+        other = moment.other()
+        plan = {"other": other, "quantity": "distance"}
+        if kind == "distance_to":
+            return speaker.say(kind, o=speaker.layer(other)), {"intent": "measure", **plan}
+        first = moment.names[0]
+        message = speaker.say(kind, t=speaker.layer(first), o=speaker.layer(other))
+        return message, {"intent": "measure", "target": first, **plan}
+    what = rng.choice(list(_MEASURES))
+    if rng.random() < 0.6:
+        return speaker.say("measures", what, "active"), {"intent": "measure", **_MEASURES[what]}
+    message = speaker.say("measures", what, "named", t=spoken)
+    return message, {"intent": "measure", "target": name, **_MEASURES[what]}
 
 
-def _plain(rng: random.Random) -> PlanExample:
-    intent = rng.choices([*say.PLAIN, "clarify"], (5, 1.5, 1.2, 1.2, 2, 3, 5, 0.8))[0]
-    if intent == "clarify":
-        question = "What shall I do with it?"
-        return PlanExample(rng.choice(say.CLARIFY), _state(rng)[0], _json(intent=intent, question=question))
-    layers = _state(rng)[0] if intent in ("undo", "redo", "reset", "list") or rng.random() < 0.5 else "none"
-    return PlanExample(rng.choice(say.PLAIN[intent]), layers, _json(intent=intent))
+def _follow_up(moment: _Moment) -> Draft:
+    """The same question about another layer."""
+    speaker, rng = moment.speaker, moment.rng
+    intent = rng.choice(_CALLED_AGAIN)
+    fields = _MEASURES[rng.choice(list(_MEASURES))] if intent == "measure" and rng.random() < 0.7 else {}
+    first, second = moment.names[0], moment.other()
+    moment.last = {"intent": intent, **({"target": first} if rng.random() < 0.4 else {}), **fields}
+    return speaker.say("also_measure", t=speaker.layer(second)), {"intent": intent, "target": second, **fields}
 
 
-def _measure(rng: random.Random) -> PlanExample:
-    layers, names = _state(rng)
-    draw = rng.random()
-    if draw < 0.1:
-        index = rng.choice(_INDICES)
-        plan = _json(intent="measure", index=index, quantity="index")
-        return PlanExample(rng.choice(say.INDEX_OF).format(i=index), layers, plan)
-    if draw < 0.2 and len(names) > 1:
-        plan = _json(intent="measure", other=names[1], quantity="distance")
-        return PlanExample(rng.choice(say.DISTANCE_TO).format(o=names[1]), layers, plan)
-    fields, active, named = rng.choices(say.MEASURES, (5, 2, 1.5, 1.5, 1, 3, 1.5, 1.5, 2.5))[0]
-    if rng.random() < 0.3:
-        target = rng.choice(names)
-        plan = _json(intent="measure", target=target, **fields)
-        return PlanExample(rng.choice(named).format(t=target), layers, plan)
-    return PlanExample(rng.choice(active), layers, _json(intent="measure", **fields))
+def _compare(moment: _Moment) -> Draft:
+    speaker, first, second = moment.speaker, moment.names[0], moment.other()
+    if len(moment.names) < 2:
+        return _ask(moment)
+    if moment.rng.random() < 0.3:
+        return speaker.say("compare_active", o=speaker.layer(second)), {"intent": "compare", "other": second}
+    message = speaker.say("compare", t=speaker.layer(first), o=speaker.layer(second))
+    return message, {"intent": "compare", "target": first, "other": second}
 
 
-def _targeted(rng: random.Random) -> PlanExample:
-    if rng.random() < 0.25:
-        return _measure(rng)
-    intent = rng.choices(list(say.TARGETED), (5, 2.5, 2.5, 2, 4, 1.2, 1.5, 1.5, 2))[0]
-    layers, names = _state(rng)
-    active, named = say.TARGETED[intent]
-    if rng.random() < 0.38:
-        everything = intent in ("show", "hide", "measure", "export", "describe") and rng.random() < 0.2
-        target = "all" if everything else rng.choice(names)
-        words = rng.choice(say.ALL_WORDS) if everything else target
-        message = re.sub(r"the (everything|all)", r"\1", rng.choice(named).format(t=words))
-        return PlanExample(message, layers, _json(intent=intent, target=target))
-    if intent == "export" and rng.random() < 0.4:
-        word, kind = rng.choice((("geojson", "geojson"), ("geotiff", "geotiff"), ("png", "png"), ("geopackage", "gpkg"), ("tif", "geotiff"), ("gpkg", "gpkg")))  # fmt: skip
-        return PlanExample(rng.choice(say.EXPORT_AS).format(k=word), layers, _json(intent=intent, format=kind))
-    if intent == "locate" and rng.random() < 0.2:
-        message = rng.choice(
-            ("where is the second largest?", "where is the second biggest one", "coordinates of the second largest")
-        )
-        return PlanExample(message, layers, _json(intent=intent, rank=2))
-    return PlanExample(rng.choice(active), layers, _json(intent=intent))
-
-
-def _settings(rng: random.Random) -> PlanExample:
-    layers, names = _state(rng)
-    draw = rng.randrange(6)
-    if draw == 0:
-        value = rng.choice((0.3, 0.5, 0.6, 1, 1.5, 2, 3, 5, 10, 15, 20, 30, 60))
-        return PlanExample(
-            rng.choice(say.PIXEL_SIZE).format(v=value), layers, _json(intent="set_pixel_size", value=value)
-        )
-    if draw == 1:
-        bands = rng.choice((["blue", "green", "red", "nir"], ["red", "green", "blue"], ["red", "green", "blue", "nir"], ["green", "red", "nir"], ["nir", "red", "green"], ["blue", "green", "red", "nir", "swir1", "swir2"]))  # fmt: skip
-        return PlanExample(
-            rng.choice(say.BANDS).format(b=", ".join(bands)), layers, _json(intent="set_bands", bands=bands)
-        )
-    if draw == 2:
-        colour, named = rng.choice(COLOURS), rng.random() < 0.5
-        target: dict[str, Any] = {"target": names[0]} if named else {}
-        message = rng.choice(say.COLOUR[named]).format(t=names[0], k=colour)
-        return PlanExample(message, layers, _json(intent="colour", **target, colour=colour))
-    if draw == 3:
-        name = rng.choice(_OWN_NAMES)
-        return PlanExample(rng.choice(say.RENAME).format(n=name), layers, _json(intent="rename", name=name))
-    if draw == 4:
+def _arrange(moment: _Moment) -> Draft:
+    """Colours, names, earlier turns, and facts about the image."""
+    speaker, rng = moment.speaker, moment.rng
+    kind = rng.choice(("colour", "rename", "back_to", "pixel_size", "bands"))
+    name, spoken = _named(moment)
+    named = rng.random() < 0.45
+    target = {"target": name} if named else {}
+    slots = {"t": spoken} if named else {}
+    if kind == "colour":
+        colour = rng.choice(speaker.book.keys("colours") or list(speaker.colours))
+        message = speaker.say(kind, "named" if named else "active", k=speaker.colour(colour), **slots)
+        return message, {"intent": kind, **target, "colour": colour}
+    if kind == "rename":
+        new = speaker.own_name()
+        message = speaker.say(kind, "named" if named else "active", x=new, **slots)
+        return message, {"intent": kind, **target, "name": new}
+    if kind == "back_to":
         turn = rng.randrange(1, 12)
-        return PlanExample(rng.choice(say.BACK_TO).format(n=turn), layers, _json(intent="back_to", turn=turn))
-    if len(names) > 1:
-        message = rng.choice(say.COMPARE).format(t=names[0], o=names[1])
-        return PlanExample(message, layers, _json(intent="compare", target=names[0], other=names[1]))
-    return _plain(rng)
+        wording = speaker.say(kind)
+        if "{nth}" in wording:
+            turn = rng.choice(speaker.book.keys("nth"))
+            wording = wording.replace("{nth}", str(speaker.book.wordings("nth", turn)))
+        return wording.replace("{n}", str(turn)), {"intent": kind, "turn": turn}
+    _nothing_yet(moment, 0.4)
+    if kind == "pixel_size":
+        value = rng.choice((0.3, 0.5, 0.6, 1, 1.5, 2, 3, 5, 10, 15, 20, 30, 60))
+        return speaker.say(kind, v=speaker.number(value)), {"intent": "set_pixel_size", "value": value}
+    bands = rng.choice(_BAND_ORDERS)
+    return speaker.say(kind, b=", ".join(bands)), {"intent": "set_bands", "bands": bands}
 
 
-def _slip(message: str, rng: random.Random) -> str:
-    """One slip of the finger: letters swapped, one left out, or one twice."""
-    spot = rng.randrange(1, len(message) - 2)
-    return rng.choice((
-        message[:spot] + message[spot + 1] + message[spot] + message[spot + 2 :], message[:spot] + message[spot + 1 :],
-        message[:spot] + message[spot] + message[spot:],
-    ))  # fmt: skip
-
-
-def _roughen(message: str, rng: random.Random) -> str:
-    """Type it as people do: case, politeness, slips, missing punctuation."""
-    if rng.random() < 0.28:
-        message = rng.choice(say.POLITE).format(m=message)
-    if rng.random() < 0.14 and len(message) > 8 and message.isascii() and not re.search(r"\d", message):
-        message = _slip(message, rng)
-    if rng.random() < 0.3:
-        message = message[:1].upper() + message[1:]
-    if rng.random() < 0.05:
-        message = message.upper()
-    if rng.random() < 0.2:
-        message = message.rstrip("?.") + rng.choice(("", ".", "!", "?", " ...", "??"))
-    return message
+_KINDS: tuple[tuple[Callable[[_Moment], Draft], float], ...] = (
+    (_extract, 24), (_refine, 34), (_amend, 4), (_plain, 11), (_clarify, 1.5), (_ask, 14), (_measure, 6), (_follow_up, 2),
+    (_compare, 2.5), (_arrange, 6),
+)  # fmt: skip
 
 
 def plan_examples(seed: int, count: int) -> Iterator[PlanExample]:
     """`count` examples in the proportions in which people ask; the same seed gives the same examples."""
     rng = random.Random(seed)
+    remembered: list[dict[str, Any]] = []
     for _ in range(count):
-        example = rng.choices((_extract, _refine, _plain, _targeted, _settings), (27, 33, 10, 22, 8))[0](rng)
-        yield PlanExample(_roughen(example.message, rng), example.layers, example.plan_json)
+        moment = _moment(rng, remembered)
+        draw = rng.choices([kind for kind, _ in _KINDS], [weight for _, weight in _KINDS])[0]
+        message, plan = draw(moment)
+        if plan["intent"] not in ("small_talk", "clarify"):
+            message = moment.speaker.frame(message)
+        text = json.dumps(plan, separators=(",", ":"), ensure_ascii=False)
+        yield PlanExample(moment.speaker.roughen(message), moment.layers, plan_in_short(moment.last), text)
+        remembered = [*remembered[-40:], plan]

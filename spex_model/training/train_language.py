@@ -5,6 +5,7 @@ Writes assets/weights/language.safetensors with `--export`.
 """
 
 import argparse
+import itertools
 import json
 import logging
 import random
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
+from peft.helpers import disable_input_dtype_casting
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,7 +58,7 @@ def tokenize_lesson(tokenizer: Any, text: str, answer: str, num_image_tokens: in
     return Lesson(prompt, ids, bool(num_image_tokens))
 
 
-def lessons(tokenizer: Any, seed: int, num_image_tokens: int, plan_share: float = 0.85) -> Iterator[Lesson]:
+def lessons(tokenizer: Any, seed: int, num_image_tokens: int, plan_share: float) -> Iterator[Lesson]:
     """An endless mixture of planning and describing."""
     rng = random.Random(seed)
     template = (PROMPTS / "plan.md").read_text().strip()
@@ -64,7 +66,7 @@ def lessons(tokenizer: Any, seed: int, num_image_tokens: int, plan_share: float 
     while True:
         if rng.random() < plan_share:
             example = next(plans)
-            text = template.format(layers=example.layers, message=example.message)
+            text = template.format(layers=example.layers, last=example.last, message=example.message)
             yield tokenize_lesson(tokenizer, text, example.plan_json, 0)
         else:
             described = next(descriptions)
@@ -85,8 +87,20 @@ def batches(stream: Iterator[Lesson], tokens: int, pool: int = 256) -> Iterator[
         yield from groups
 
 
-def language_loss(model: Any, projector: nn.Module, batch: list[Lesson], images: Tensor) -> Tensor:
-    """Mean cross entropy over the answers' tokens; images (N, num_image_tokens, vision_hidden_size) are drawn at random."""
+def usual_words(stream: Iterator[Lesson], count: int = 6000) -> Tensor:
+    """Token ids (V,), sorted, that occur in `count` lessons: what an answer is chosen from in training."""
+    found: set[int] = set()
+    for lesson in itertools.islice(stream, count):
+        found.update(lesson.prompt, lesson.answer)
+    return torch.tensor(sorted(found))
+
+
+def language_loss(model: Any, projector: nn.Module, batch: list[Lesson], images: Tensor, words: Tensor) -> Tensor:
+    """Mean cross entropy over the answers' tokens; images (N, num_image_tokens, vision_hidden_size) are drawn at random.
+
+    The softmax runs over `words` and the batch's own tokens only: a seventh of the vocabulary, and a fifth of the
+    time of a step less.
+    """
     length = max(len(lesson.prompt) + len(lesson.answer) for lesson in batch)
     ids = torch.zeros(len(batch), length, dtype=torch.long)
     labels = torch.full((len(batch), length), -100)
@@ -102,7 +116,9 @@ def language_loss(model: Any, projector: nn.Module, batch: list[Lesson], images:
     # Right padding under a causal mask: no answer ever sees it, so no attention mask is needed.
     hidden = model.model(inputs_embeds=embedded, use_cache=False).last_hidden_state[:, :-1]
     wanted = labels[:, 1:] != -100
-    return F.cross_entropy(model.lm_head(hidden[wanted]).float(), labels[:, 1:][wanted])
+    choices = torch.unique(torch.cat([words, ids.flatten()]))
+    logits = F.linear(hidden[wanted], model.lm_head.weight[choices])
+    return F.cross_entropy(logits.float(), torch.searchsorted(choices, labels[:, 1:][wanted]))
 
 
 def sample_image_tokens(run: Path, imagery: Path, limit: int = 96) -> Tensor:
@@ -127,9 +143,7 @@ def adapted_model() -> tuple[Any, Any, nn.Linear]:
     model.requires_grad_(False)
     # Eager attention: on a CPU the fused backward pass takes twice as long for prompts as short as these.
     model.config._attn_implementation = "eager"
-    for module in model.get_decoder().modules():
-        if isinstance(module, nn.Linear):
-            module.to(torch.bfloat16)
+    model.to(torch.bfloat16)
     layers = model.config.num_hidden_layers
     adapted = list(range(int(layers * FROZEN_LAYERS), layers))
     lora = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=list(TARGETS), layers_to_transform=adapted)
@@ -175,15 +189,19 @@ def train(options: argparse.Namespace) -> None:
         trained.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
-    stream = batches(lessons(tokenizer, options.seed + first, images.shape[1]), options.tokens)
+    stream = batches(lessons(tokenizer, options.seed + first, images.shape[1], options.plan_share), options.tokens)
     began, losses, seen = time.monotonic(), [], 0
+    words = usual_words(lessons(tokenizer, options.seed, images.shape[1], options.plan_share))
+    if options.compile:
+        for layer in model.get_decoder().layers:
+            layer.compile(dynamic=True)
     model.train()
     for step in range(first, options.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, options.steps, options.lr, warmup=40)
         batch = next(stream)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = language_loss(model, projector, batch, images)
+        with torch.autocast("cpu", torch.bfloat16), disable_input_dtype_casting(model):
+            loss = language_loss(model, projector, batch, images, words)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -217,6 +235,8 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=1024, help="padded tokens a batch")
     parser.add_argument("--lr", type=float, default=8e-4)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--plan-share", type=float, default=0.95, help="share of planning lessons; the rest describe")
+    parser.add_argument("--compile", action="store_true", help="compile the layers; needs a C++ compiler")
     parser.add_argument("--seed", type=int, default=0)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     train(parser.parse_args())

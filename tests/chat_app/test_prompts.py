@@ -24,4 +24,4 @@ def test_a_missing_or_surplus_field_is_an_error():
 
 
 def test_braces_in_a_message_are_text():
-    assert "{0} {layers}" in render("plan", layers="none", message="{0} {layers}")
+    assert "{0} {layers}" in render("plan", layers="none", last="none", message="{0} {layers}")

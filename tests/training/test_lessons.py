@@ -4,7 +4,10 @@ import json
 import random
 import re
 
+import pytest
+
 from spex_model.imaging.landcover import LAND_COVERS
+from spex_model.training.phrasebook import LANGUAGES, phrasebook
 from spex_model.training.plan_data import plan_examples
 from spex_model.training.spie import describe_examples, scene_record
 from spex_model.training.synthesis import synthesize
@@ -20,6 +23,29 @@ def test_plan_examples_are_deterministic_and_parse():
         "undo",
         "explain",
     }
+
+
+def test_no_slot_is_left_open():
+    for example in plan_examples(9, 6000):
+        assert not re.search(r"\{\w*\}", example.message), example
+
+
+def test_an_amended_value_stands_in_the_message_and_its_step_in_the_line_before():
+    amended = [
+        example
+        for example in plan_examples(10, 6000)
+        if example.plan_json.endswith('"correction":true}') and example.last.startswith("refine drop_smaller")
+    ]
+    same = [example for example in amended if '"op":"drop_smaller"' in example.plan_json]
+    assert len(same) > 10
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_can_say_every_step_and_intent(language):
+    english, book = phrasebook("en").entries, phrasebook(language).entries
+    for part in ("steps", "plain", "targeted", "measures"):
+        assert set(book[part]) == set(english[part]), part
+    assert set(english) - set(book) <= {"polite"}
 
 
 def test_every_figure_of_a_description_stands_in_its_prompt():
