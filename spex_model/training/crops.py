@@ -18,10 +18,11 @@ _ASKED_MORE = {"water": 2.0, "buildings": 2.0, "trees": 1.5}
 
 @dataclass(frozen=True)
 class CropSettings:
-    """How crops are drawn: side in pixels, prompts asked of each, and the share of each source."""
+    """How crops are drawn: side in pixels, prompts asked of each, share of clouded ones, and the share of each source."""
 
     size: int = 128
     prompts: int = 2
+    cloudy: float = 0.25
     shares: tuple[tuple[str, float], ...] = (
         ("landsat", 0.34), ("synthetic", 0.3), ("buildings", 0.26), ("naip", 0.06), ("clouds", 0.04),
     )  # fmt: skip
@@ -89,6 +90,34 @@ def vary_radiometry(
     return values.astype(np.float32), calibrated
 
 
+def pass_clouds(
+    reflectance: np.ndarray, bands: Sequence[str], covers: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clouds and their shadows over a calibrated crop: the classic false water.
+
+    reflectance (C, S, S); covers (L, S, S) uint8. A shadow takes light away, least in the blue, and leaves the labels
+    as they are; under thick cloud nothing is seen, so no land cover is there.
+    """
+    size = reflectance.shape[-1]
+    cells = int(rng.integers(3, 9))
+    octaves = (rng.normal(size=(1, cells * finer, cells * finer)) / finer for finer in (1, 3, 9))
+    field = sum(_resample(octave, size + size // 4, "bilinear")[0] for octave in octaves)
+    edge = 1 / (1 + np.exp(-(field - np.quantile(field, rng.uniform(0.65, 0.97))) * rng.uniform(6, 25)))
+    row, col = (int(rng.integers(0, size // 4 + 1)) for _ in range(2))
+    shadow, cloud = (
+        edge[row : row + size, col : col + size],
+        edge[size // 8 : size // 8 + size, size // 8 : size // 8 + size],
+    )
+    diffuse = {"blue": 1.25, "green": 1.1, "red": 1.0, "nir": 0.9, "swir1": 0.8, "swir2": 0.75}
+    kept = rng.uniform(0.2, 0.6) * np.array([diffuse.get(band, 1.0) for band in bands])[:, None, None]
+    values = reflectance * (1 - shadow * (1 - np.clip(kept, 0, 1)))
+    if rng.random() < 0.6:
+        bright = rng.uniform(0.35, 0.9) * np.array([0.75 if band.startswith("swir") else 1.0 for band in bands])
+        values = values + (bright[:, None, None] - values) * cloud
+        covers = np.where((cloud > 0.6) & (covers != UNKNOWN), 0, covers).astype(np.uint8)
+    return values, covers
+
+
 class CropSampler:
     """Draws labelled crops by source share; everything follows from the generator it is given."""
 
@@ -120,6 +149,8 @@ class CropSampler:
         values = _resample(tile.reflectance[kept][:, rows, cols], size, "bilinear")
         valid = _resample(tile.valid[None, rows, cols], size, "nearest")[0] > 0.5
         covers = _resample(tile.covers[:, rows, cols], size, "nearest").astype(np.uint8)
+        if tile.calibrated and tile.gsd_m > 5 and rng.random() < self.settings.cloudy:
+            values, covers = pass_clouds(values, bands, covers, rng)
         values, calibrated = vary_radiometry(values, bands, tile.calibrated, rng)
         gsd_m = tile.gsd_m / zoom if rng.random() < 0.85 else None
         channels = pixel_channels(values, bands, valid, gsd_m=gsd_m, calibrated=calibrated)

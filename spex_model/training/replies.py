@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from spex_model.imaging.landcover import LAND_COVERS
 from spex_model.imaging.scene import Scene
-from spex_model.model.config import SpexConfig
 from spex_model.model.weights import (
     ADAPTER_FILE,
     ASSETS,
@@ -29,7 +28,7 @@ from spex_model.training.datasets import Tile, load_imagery, split, synthetic_ti
 from spex_model.training.spie import scene_record
 from spex_model.training.synthesis import FIRST_EVALUATION_SEED
 from spex_model.training.train_language import ALPHA, RANK, tokenize_lesson
-from spex_model.training.train_vision import PromptedVision, tile_pixels
+from spex_model.training.train_vision import load_prompted, tile_pixels
 
 log = logging.getLogger(__name__)
 
@@ -110,9 +109,7 @@ def reply_batch(
 def cache_replies(options: argparse.Namespace) -> None:
     """Let the model speak of every tile and land cover and keep what it said."""
     torch.set_num_threads(options.threads)
-    vision = PromptedVision(SpexConfig())
-    vision.load_state_dict(torch.load(options.vision / "last.pt", weights_only=True)["model"])
-    vision.vision.channels_last()
+    vision = load_prompted(options.vision)
     model, tokenizer, projector = load_adapted(options.assets)
     training, held_out = split(load_imagery(options.imagery))
     training = training[:: options.every] + synthetic_tiles(iter(range(0, 60)), size=256)

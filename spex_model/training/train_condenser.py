@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from spex_model.imaging.landcover import LAND_COVERS
-from spex_model.model.config import SpexConfig
 from spex_model.model.modeling_spex import SpexVision, VisionFeatures
 from spex_model.model.weights import ASSETS, save_vision
 from spex_model.training.clicks import click_on_errors
@@ -26,7 +25,7 @@ from spex_model.training.crops import CropSettings, CropStream
 from spex_model.training.datasets import load_imagery, split, synthetic_tiles
 from spex_model.training.losses import mask_loss
 from spex_model.training.replies import Reply, load_replies
-from spex_model.training.train_vision import PromptedVision, learning_rate
+from spex_model.training.train_vision import PromptedVision, learning_rate, load_prompted
 
 log = logging.getLogger(__name__)
 
@@ -123,9 +122,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
-    model = PromptedVision(SpexConfig())
-    model.load_state_dict(torch.load(options.vision / "last.pt", weights_only=True)["model"])
-    model.vision.channels_last()
+    model = load_prompted(options.vision)
     replies = [reply for reply in load_replies(options.replies) if not reply.held_out]
     rng = torch.Generator().manual_seed(0)
     log.info(

@@ -26,7 +26,7 @@ from spex_model.model.config import SpexConfig
 from spex_model.model.weights import ADAPTER_FILE, ASSETS, IMAGE_TOKEN_ID, PROJECTOR, find_base, load_base
 from spex_model.training.plan_data import plan_examples
 from spex_model.training.spie import PROMPTS, describe_examples
-from spex_model.training.train_vision import PromptedVision, learning_rate, save_run
+from spex_model.training.train_vision import learning_rate, load_prompted, save_run
 
 log = logging.getLogger(__name__)
 
@@ -126,9 +126,7 @@ def sample_image_tokens(run: Path, imagery: Path, limit: int = 96) -> Tensor:
     from spex_model.training.datasets import load_imagery
     from spex_model.training.train_vision import tile_pixels
 
-    model = PromptedVision(SpexConfig())
-    model.load_state_dict(torch.load(run / "last.pt", weights_only=True)["model"])
-    model.vision.channels_last()
+    model = load_prompted(run)
     tiles = load_imagery(imagery)
     with torch.inference_mode():
         return torch.cat(

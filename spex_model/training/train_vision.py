@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from spex_model.imaging.landcover import LAND_COVERS
@@ -25,6 +26,9 @@ from spex_model.training.datasets import UNKNOWN, Tile, load_imagery, split, syn
 from spex_model.training.losses import mask_loss, presence_loss
 
 log = logging.getLogger(__name__)
+
+AVERAGED_OVER = 0.998
+"""Decay of the moving average of the weights, which is what is measured and shipped."""
 
 
 class PromptedVision(nn.Module):
@@ -83,13 +87,22 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int = 60) -> float
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup)))))
 
 
-def save_run(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+def save_run(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, **more: object) -> None:
     """Write a resumable checkpoint; a crash in the middle leaves the one before."""
     torch.save(
-        {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step},
+        {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, **more},
         path.with_suffix(".tmp"),
     )
     path.with_suffix(".tmp").replace(path)
+
+
+def load_prompted(run: Path) -> PromptedVision:
+    """The model of a run: its moving average over the steps where there is one."""
+    state = torch.load(run / "last.pt", weights_only=True)
+    model = PromptedVision(SpexConfig())
+    model.load_state_dict(state.get("average") or state["model"])
+    model.vision.channels_last()
+    return model.eval()
 
 
 def train(options: argparse.Namespace) -> None:
@@ -113,6 +126,10 @@ def train(options: argparse.Namespace) -> None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED_OVER))
+    if checkpoint.exists() and "average" in state:
+        average.module.load_state_dict(state["average"])
+        average.n_averaged.fill_(1)
     crops = CropStream(training, CropSettings(), seed=options.seed + first)
     loader = iter(DataLoader(crops, batch_size=options.batch, num_workers=1, prefetch_factor=4))
     log.info(
@@ -135,6 +152,7 @@ def train(options: argparse.Namespace) -> None:
         loss.backward()
         nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], 1.0)
         optimizer.step()
+        average.update_parameters(model)
         losses.append(loss.item())
         if (step + 1) % 50 == 0:
             record = {
@@ -144,10 +162,8 @@ def train(options: argparse.Namespace) -> None:
             }
             losses.clear()
             if (step + 1) % options.score_every == 0 or step + 1 == options.steps:
-                model.eval()
-                record |= score(model, watched)
-                model.train()
-                save_run(checkpoint, model, optimizer, step + 1)
+                record |= score(average.module.eval(), watched)
+                save_run(checkpoint, model, optimizer, step + 1, average=average.module.state_dict())
             log.info("%s", record)
             with (options.run / "log.jsonl").open("a") as file:
                 file.write(json.dumps(record) + "\n")
