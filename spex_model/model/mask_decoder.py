@@ -34,21 +34,34 @@ class MaskDecoder(nn.Module):
         del self.decoder.conv_s0, self.decoder.conv_s1
         self.frequencies = nn.Buffer(torch.randn(2, width // 2, generator=torch.Generator().manual_seed(0)))
         self.point_embed = nn.Embedding(4, width)
+        # What the image shows at a point goes into its token, so that "here" can mean "all that looks like this".
+        self.point_content = nn.Linear(width, width)
+        nn.init.zeros_(self.point_content.weight)
+        nn.init.zeros_(self.point_content.bias)
 
     def _encode_positions(self, xy: Tensor) -> Tensor:
         """Fourier features (…, width) of (x, y) in 0-1 of the tile, as in SAM."""
         angles = 2 * torch.pi * ((2 * xy - 1) @ self.frequencies)
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
-    def _dense_positions(self, height: int, width: int) -> Tensor:
+    def dense_positions(self, height: int, width: int) -> Tensor:
+        """Fourier features (1, width, h, w) of every position of an embedding."""
         rows = (torch.arange(height, device=self.frequencies.device) + 0.5) / height
         columns = (torch.arange(width, device=self.frequencies.device) + 0.5) / width
         grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
         return self._encode_positions(grid).permute(2, 0, 1)[None]
 
-    def embed_points(self, points_xy: Tensor, labels: Tensor) -> Tensor:
-        """Prompt tokens (…, N, width) of points: `points_xy` (…, N, 2) in 0-1 of the tile, `labels` (…, N) int."""
-        return self._encode_positions(points_xy) + self.point_embed(labels)
+    def embed_points(self, points_xy: Tensor, labels: Tensor, positions: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Prompt tokens (B, N, width) of points on images.
+
+        points_xy (B, N, 2) in 0-1 of the tile; labels (B, N) int, the corners of a box next to each other; positions
+        (B, h*w, width), the image embedding row by row, whose grid is (h, w).
+        """
+        height, width = grid
+        looked = _looked_at(points_xy, labels).clamp(0, 1 - 1e-6)
+        index = (looked[..., 1] * height).long() * width + (looked[..., 0] * width).long()
+        shown = positions.gather(1, index[..., None].expand(-1, -1, positions.shape[-1]))
+        return self._encode_positions(points_xy) + self.point_embed(labels) + self.point_content(shown)
 
     def forward(self, embedding: Tensor, high_res: list[Tensor], prompts: Tensor) -> tuple[Tensor, Tensor]:
         """Decode P prompts an image.
@@ -57,7 +70,7 @@ class MaskDecoder(nn.Module):
         prompts (B, P, N, width). Returns logits (B, P, 4h, 4w) and presence logits (B, P): whether the
         tile holds anything of what was asked for.
         """
-        positions = self._dense_positions(*embedding.shape[-2:]).expand(embedding.shape[0], -1, -1, -1)
+        positions = self.dense_positions(*embedding.shape[-2:]).expand(embedding.shape[0], -1, -1, -1)
         masks, _, _, presence = self.decoder(
             image_embeddings=embedding,
             image_positional_embeddings=positions,
@@ -67,3 +80,10 @@ class MaskDecoder(nn.Module):
             high_resolution_features=high_res,
         )
         return masks[:, :, 0], presence[..., 0]
+
+
+def _looked_at(points_xy: Tensor, labels: Tensor) -> Tensor:
+    """Where a point's token looks: at the point itself, and for the corners of a box at its middle."""
+    after, before = points_xy.roll(-1, dims=-2), points_xy.roll(1, dims=-2)
+    opens, closes = (labels == BOX_TOP_LEFT)[..., None], (labels == BOX_BOTTOM_RIGHT)[..., None]
+    return torch.where(opens, (points_xy + after) / 2, torch.where(closes, (points_xy + before) / 2, points_xy))

@@ -64,6 +64,13 @@ class SpexVision(nn.Module):
         """Decode prompt tokens (B, P, N, decoder_width) -> logits (B, P, H, W) and presence logits (B, P)."""
         return self.mask_decoder(features.embedding, features.high_res, prompts)
 
+    def embed_points(self, features: VisionFeatures, points_xy: Tensor, labels: Tensor) -> Tensor:
+        """Prompt tokens (B, N, decoder_width) of points (B, N, 2) in 0-1 of the tile, with labels (B, N) int."""
+        positions = features.embedding.flatten(2).transpose(1, 2)
+        return self.mask_decoder.embed_points(
+            points_xy, labels, positions, (features.embedding.shape[-2], features.embedding.shape[-1])
+        )
+
     def decode(self, features: VisionFeatures, hidden_states: list[Tensor], points: Tensor | None = None) -> Tensor:
         """Decode one reply a tile: B tensors (T_i, language_hidden_size) -> logits (B, H, W).
 
@@ -71,7 +78,7 @@ class SpexVision(nn.Module):
         """
         prompts = self.condensation(hidden_states)
         if points is not None and len(points):
-            clicks = self.mask_decoder.embed_points(points[:, :2], points[:, 2].long())
-            prompts = torch.cat([prompts, clicks.expand(len(prompts), -1, -1)], dim=1)
+            given = points.expand(len(prompts), -1, -1)
+            prompts = torch.cat([prompts, self.embed_points(features, given[..., :2], given[..., 2].long())], dim=1)
         logits, _ = self.decode_prompts(features, prompts[:, None])
         return logits[:, 0]

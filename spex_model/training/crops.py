@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import IterableDataset
 
 from spex_model.imaging.landcover import LAND_COVERS
 from spex_model.model.processor import pixel_channels
+from spex_model.training.clicks import draw_correction
 from spex_model.training.datasets import UNKNOWN, Tile
 
 _ASKED_MORE = {"water": 2.0, "buildings": 2.0, "trees": 1.5}
@@ -26,6 +29,22 @@ class CropSettings:
     shares: tuple[tuple[str, float], ...] = (
         ("landsat", 0.34), ("synthetic", 0.3), ("buildings", 0.26), ("naip", 0.06), ("clouds", 0.04),
     )  # fmt: skip
+
+
+class Crop(NamedTuple):
+    """One crop for P prompts, or a batch of them with one axis more in front.
+
+    pixel_values (num_channels, S, S) float32; asked (P,) land cover numbers; labels (P, S, S) uint8 in {0, 1, 255};
+    clicks and boxes (P, 2, 3) float32, rows (x, y, label) in 0-1 of the crop, and the labels that are right after each.
+    """
+
+    pixel_values: Tensor
+    asked: Tensor
+    labels: Tensor
+    clicks: Tensor
+    clicked_labels: Tensor
+    boxes: Tensor
+    boxed_labels: Tensor
 
 
 def _resample(values: np.ndarray, size: int, mode: str) -> np.ndarray:
@@ -102,7 +121,7 @@ def pass_clouds(
     cells = int(rng.integers(3, 9))
     octaves = (rng.normal(size=(1, cells * finer, cells * finer)) / finer for finer in (1, 3, 9))
     field = sum(_resample(octave, size + size // 4, "bilinear")[0] for octave in octaves)
-    edge = 1 / (1 + np.exp(-(field - np.quantile(field, rng.uniform(0.65, 0.97))) * rng.uniform(6, 25)))
+    edge = expit((field - np.quantile(field, rng.uniform(0.65, 0.97))) * rng.uniform(6, 25))
     row, col = (int(rng.integers(0, size // 4 + 1)) for _ in range(2))
     shadow, cloud = (
         edge[row : row + size, col : col + size],
@@ -138,8 +157,8 @@ class CropSampler:
         weights = np.array([counts[tile.site] ** -0.5 for tile in tiles])
         return tiles, weights / weights.sum()
 
-    def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """One crop: channels (num_channels, S, S), land cover numbers (P,), labels (P, S, S) uint8 in {0, 1, 255}."""
+    def draw(self, rng: np.random.Generator) -> Crop:
+        """One crop with what is asked of it, and corrections by clicks and by boxes."""
         tiles, weights = self.by_source[self.sources[rng.choice(len(self.sources), p=self.shares)]]
         tile = tiles[rng.choice(len(tiles), p=weights)]
         rows, cols, zoom = _window(tile, self.settings.size, rng)
@@ -160,10 +179,16 @@ class CropSampler:
         if flip:
             channels, covers = channels[..., ::-1], covers[..., ::-1]
         asked = self._choose(covers, rng)
-        return (
+        clicked = [draw_correction(covers, int(number), rng, box=False) for number in asked]
+        boxed = [draw_correction(covers, int(number), rng, box=True) for number in asked]
+        return Crop(
             torch.from_numpy(np.ascontiguousarray(channels)),
             torch.from_numpy(asked),
             torch.from_numpy(np.ascontiguousarray(covers[asked])),
+            torch.from_numpy(np.stack([correction.points for correction in clicked])),
+            torch.from_numpy(np.stack([correction.labels for correction in clicked])),
+            torch.from_numpy(np.stack([correction.points for correction in boxed])),
+            torch.from_numpy(np.stack([correction.labels for correction in boxed])),
         )
 
     def _choose(self, covers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -185,7 +210,7 @@ class CropStream(IterableDataset):
         self.sampler = CropSampler(tiles, settings)
         self.seed = seed
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Crop]:
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng((self.seed, worker.id if worker else 0))
         while True:

@@ -237,6 +237,23 @@ def _follow_up(moment: _Moment) -> Draft:
     return speaker.say("also_measure", t=speaker.layer(second)), {"intent": intent, "target": second, **fields}
 
 
+def _also_extract(moment: _Moment) -> Draft:
+    """Another land cover, in passing, after one was shown or refined."""
+    speaker = moment.speaker
+    free = [cover for cover in speaker.land_covers if cover not in moment.names]
+    cover = moment.rng.choice(free)
+    moment.last = moment.rng.choice(({"intent": "extract", "land_covers": [moment.names[0]]}, {"intent": "undo"}, {"intent": "small_talk"}))  # fmt: skip
+    return speaker.say("also_extract", c=speaker.say("covers", cover)), {"intent": "extract", "land_covers": [cover]}
+
+
+def _change(moment: _Moment) -> Draft:
+    """What changed between two images of one place."""
+    if moment.rng.random() < 0.5:
+        return moment.speaker.say("change", "active"), {"intent": "change"}
+    name, spoken = _named(moment)
+    return moment.speaker.say("change", "named", t=spoken), {"intent": "change", "target": name}
+
+
 def _compare(moment: _Moment) -> Draft:
     speaker, first, second = moment.speaker, moment.names[0], moment.other()
     if len(moment.names) < 2:
@@ -273,14 +290,17 @@ def _arrange(moment: _Moment) -> Draft:
     _nothing_yet(moment, 0.4)
     if kind == "pixel_size":
         value = rng.choice((0.3, 0.5, 0.6, 1, 1.5, 2, 3, 5, 10, 15, 20, 30, 60))
-        return speaker.say(kind, v=speaker.number(value)), {"intent": "set_pixel_size", "value": value}
+        wording = speaker.say(kind)
+        if value < 1 and rng.random() < 0.6:
+            wording = re.sub(r"\{v\} ?(m|metres?|meters?)\b", f"{100 * value:g} cm", wording)
+        return wording.replace("{v}", speaker.number(value)), {"intent": "set_pixel_size", "value": value}
     bands = rng.choice(_BAND_ORDERS)
     return speaker.say(kind, b=", ".join(bands)), {"intent": "set_bands", "bands": bands}
 
 
 _KINDS: tuple[tuple[Callable[[_Moment], Draft], float], ...] = (
     (_extract, 24), (_refine, 34), (_amend, 4), (_plain, 11), (_clarify, 1.5), (_ask, 14), (_measure, 6), (_follow_up, 2),
-    (_compare, 2.5), (_arrange, 6),
+    (_also_extract, 1.5), (_compare, 2), (_change, 1.5), (_arrange, 6),
 )  # fmt: skip
 
 

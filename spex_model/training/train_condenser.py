@@ -2,7 +2,7 @@
 
 First it imitates the learned prompts of stage one from the cached states (minutes become seconds, since no
 image is needed), then condenser and decoder are tuned together on masks, lightly, with the encoder frozen;
-every third step brings clicks on what the reply alone gets wrong, so that people can correct a mask by pointing.
+every other step brings clicks or boxes as in stage one.
 Writes assets/weights/vision.safetensors and spex.json.
 """
 
@@ -10,22 +10,19 @@ import argparse
 import logging
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from spex_model.imaging.landcover import LAND_COVERS
-from spex_model.model.modeling_spex import SpexVision, VisionFeatures
 from spex_model.model.weights import ASSETS, save_vision
-from spex_model.training.clicks import click_on_errors
 from spex_model.training.crops import CropSettings, CropStream
 from spex_model.training.datasets import load_imagery, split, synthetic_tiles
 from spex_model.training.losses import mask_loss
 from spex_model.training.replies import Reply, load_replies
-from spex_model.training.train_vision import PromptedVision, learning_rate, load_prompted
+from spex_model.training.train_vision import PromptedVision, choose_lesson, learning_rate, load_prompted, with_points
 
 log = logging.getLogger(__name__)
 
@@ -47,17 +44,6 @@ def imitate(model: PromptedVision, replies: list[Reply], steps: int, rng: torch.
     return float(loss)
 
 
-def add_clicks(
-    vision: SpexVision, features: VisionFeatures, prompts: Tensor, labels: Tensor, count: int, rng: torch.Generator
-) -> Tensor:
-    """The prompts (B, P, N, decoder_width) followed by clicks on what they alone get wrong."""
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        logits, _ = vision.decode_prompts(features, prompts)
-    points, kinds = click_on_errors(logits.float().flatten(0, 1), labels.flatten(0, 1), count, rng)
-    clicks = vision.mask_decoder.embed_points(points, kinds).unflatten(0, tuple(labels.shape[:2]))
-    return torch.cat([prompts, clicks], dim=2)
-
-
 def tune(model: PromptedVision, replies: list[Reply], options: argparse.Namespace, rng: torch.Generator) -> None:
     """Tune condenser and mask decoder on masks; each asked land cover brings the states of some reply about it."""
     training, _ = split(load_imagery(options.imagery))
@@ -66,35 +52,26 @@ def tune(model: PromptedVision, replies: list[Reply], options: argparse.Namespac
     vision = model.vision
     for frozen in (vision.encoder, vision.aggregation, vision.image_tokens):
         frozen.requires_grad_(False)
-    # The decoder is good already and keeps to small steps; what clicks mean is new to it and takes larger ones.
-    clicks = [*vision.mask_decoder.point_embed.parameters()]
-    known = {id(parameter) for parameter in clicks}
-    careful = [p for p in (*vision.condensation.parameters(), *vision.mask_decoder.parameters()) if id(p) not in known]
-    parameters = [*careful, *clicks]
-    groups: list[dict[str, Any]] = [
-        {"params": careful, "peak": options.lr},
-        {"params": clicks, "peak": 20 * options.lr},
-    ]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+    parameters = [*vision.condensation.parameters(), *vision.mask_decoder.parameters()]
+    optimizer = torch.optim.AdamW(parameters, weight_decay=0.01)
     loader = iter(
         DataLoader(CropStream(training, CropSettings(), seed=77), batch_size=16, num_workers=1, prefetch_factor=4)
     )
     began, total = time.monotonic(), 0.0
     for step in range(options.steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, options.steps, group["peak"], warmup=20)
-        pixel_values, asked, labels = next(loader)
+            group["lr"] = learning_rate(step, options.steps, options.lr, warmup=20)
+        crop = next(loader)
+        points, labels = choose_lesson(crop, step)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            features = vision.encode(pixel_values.contiguous(memory_format=torch.channels_last))
+            features = vision.encode(crop.pixel_values.contiguous(memory_format=torch.channels_last))
         states = []
-        for number in asked.flatten().tolist():
+        for number in crop.asked.flatten().tolist():
             pool = by_cover[number]
             states.append(pool[int(torch.randint(len(pool), (), generator=rng))].states)
-        prompts = vision.condensation(states).unflatten(0, tuple(asked.shape))
-        if step % 3 == 2:
-            prompts = add_clicks(vision, features, prompts, labels, 1 + step % 2, rng)
+        prompts = vision.condensation(states).unflatten(0, tuple(crop.asked.shape))
         with torch.autocast("cpu", torch.bfloat16):
-            logits, _ = vision.decode_prompts(features, prompts)
+            logits, _ = vision.decode_prompts(features, with_points(vision, features, prompts, points))
         loss = mask_loss(logits.float().flatten(0, 1), labels.flatten(0, 1))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

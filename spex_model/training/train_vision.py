@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,9 +20,9 @@ from torch.utils.data import DataLoader
 
 from spex_model.imaging.landcover import LAND_COVERS
 from spex_model.model.config import SpexConfig
-from spex_model.model.modeling_spex import SpexVision
+from spex_model.model.modeling_spex import SpexVision, VisionFeatures
 from spex_model.model.processor import pixel_channels
-from spex_model.training.crops import CropSettings, CropStream
+from spex_model.training.crops import Crop, CropSettings, CropStream
 from spex_model.training.datasets import UNKNOWN, Tile, load_imagery, split, synthetic_tiles
 from spex_model.training.losses import mask_loss, presence_loss
 
@@ -39,9 +40,31 @@ class PromptedVision(nn.Module):
         self.vision = SpexVision(config)
         self.prompts = nn.Parameter(torch.randn(len(LAND_COVERS), config.condensed_tokens, config.decoder_width) * 0.5)
 
-    def forward(self, pixel_values: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
-        """pixel_values (B, C, S, S), asked (B, P) land cover numbers -> logits (B, P, S, S), presence (B, P)."""
-        return self.vision.decode_prompts(self.vision.encode(pixel_values), self.prompts[asked])
+    def forward(self, pixel_values: Tensor, asked: Tensor, points: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """pixel_values (B, C, S, S), asked (B, P) land cover numbers -> logits (B, P, S, S), presence (B, P).
+
+        points: optional (B, P, N, 3), rows (x, y, label) in 0-1 of the crop.
+        """
+        features = self.vision.encode(pixel_values)
+        return self.vision.decode_prompts(features, with_points(self.vision, features, self.prompts[asked], points))
+
+
+def with_points(vision: SpexVision, features: VisionFeatures, prompts: Tensor, points: Tensor | None) -> Tensor:
+    """Prompts (B, P, T, decoder_width) followed by the tokens of points (B, P, N, 3)."""
+    if points is None:
+        return prompts
+    flat = points.flatten(1, 2)
+    tokens = vision.embed_points(features, flat[..., :2], flat[..., 2].long())
+    return torch.cat([prompts, tokens.unflatten(1, points.shape[1:3])], dim=2)
+
+
+def choose_lesson(crop: Crop, step: int) -> tuple[Tensor | None, Tensor]:
+    """Points and labels of a step: by turns none, one click, none, two clicks, none, a box."""
+    if step % 2 == 0:
+        return None, crop.labels
+    if step % 6 == 5:
+        return crop.boxes, crop.boxed_labels
+    return crop.clicks[:, :, : 1 + step % 6 // 2], crop.clicked_labels
 
 
 def tile_pixels(tile: Tile, bands: tuple[str, ...] | None = None) -> Tensor:
@@ -126,9 +149,14 @@ def train(options: argparse.Namespace) -> None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
+    elif options.begin_with:
+        known = torch.load(options.begin_with / "last.pt", weights_only=True)
+        missing = model.load_state_dict(known.get("average") or known["model"], strict=False).missing_keys
+        log.info("began with %s; new: %s", options.begin_with, ", ".join(missing) or "nothing")
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED_OVER))
+    averaged = cast(PromptedVision, average.module)
     if checkpoint.exists() and "average" in state:
-        average.module.load_state_dict(state["average"])
+        averaged.load_state_dict(state["average"])
         average.n_averaged.fill_(1)
     crops = CropStream(training, CropSettings(), seed=options.seed + first)
     loader = iter(DataLoader(crops, batch_size=options.batch, num_workers=1, prefetch_factor=4))
@@ -143,9 +171,11 @@ def train(options: argparse.Namespace) -> None:
     for step in range(first, options.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, options.steps, options.lr)
-        pixel_values, asked, labels = next(loader)
+        crop = next(loader)
+        points, labels = choose_lesson(crop, step)
+        pixel_values = crop.pixel_values.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
-            logits, presence = model(pixel_values.contiguous(memory_format=torch.channels_last), asked)
+            logits, presence = model(pixel_values, crop.asked, points)
         loss = mask_loss(logits.float().flatten(0, 1), labels.flatten(0, 1))
         loss = loss + 0.1 * presence_loss(presence.float().flatten(), labels.flatten(0, 1))
         optimizer.zero_grad(set_to_none=True)
@@ -162,8 +192,8 @@ def train(options: argparse.Namespace) -> None:
             }
             losses.clear()
             if (step + 1) % options.score_every == 0 or step + 1 == options.steps:
-                record |= score(average.module.eval(), watched)
-                save_run(checkpoint, model, optimizer, step + 1, average=average.module.state_dict())
+                record |= score(averaged.eval(), watched)
+                save_run(checkpoint, model, optimizer, step + 1, average=averaged.state_dict())
             log.info("%s", record)
             with (options.run / "log.jsonl").open("a") as file:
                 file.write(json.dumps(record) + "\n")
@@ -174,6 +204,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m spex_model.training.train_vision", description=__doc__)
     parser.add_argument("--imagery", type=Path, required=True)
     parser.add_argument("--run", type=Path, default=Path("runs/vision"))
+    parser.add_argument("--begin-with", type=Path, help="a run whose weights are the beginning of a new one")
     parser.add_argument("--steps", type=int, default=2200)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=1.5e-3)

@@ -1,26 +1,56 @@
-"""Simulated clicks land on errors and say the truth."""
+"""Simulated corrections: they mark the thing whose membership they turn over, and say the truth about it."""
 
-import torch
+import numpy as np
+import pytest
 
-from spex_model.model.mask_decoder import POINT_ADD, POINT_REMOVE
-from spex_model.training.clicks import click_on_errors
+from spex_model.model.mask_decoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, POINT_ADD
+from spex_model.training.clicks import draw_correction
+from spex_model.training.datasets import UNKNOWN
+
+SIZE = 32
 
 
-def test_clicks_lie_on_errors_and_name_them():
-    labels = torch.zeros(2, 8, 8, dtype=torch.uint8)
-    labels[0, 1, 5] = 1  # missed
-    labels[1, :, 0] = 255
-    logits = torch.full((2, 8, 8), -3.0)
-    logits[1, 6, 2] = 3.0  # false
-    logits[1, 3, 0] = 3.0  # not known, so no error
-    points, kinds = click_on_errors(logits, labels, 4, torch.Generator().manual_seed(0))
-    assert points.shape == (2, 4, 2)
-    pixels = (points * 8 - 0.5).round().int()
-    assert (pixels[0] == torch.tensor([5, 1])).all() and (kinds[0] == POINT_ADD).all()
-    assert (pixels[1] == torch.tensor([2, 6])).all() and (kinds[1] == POINT_REMOVE).all()
+def _covers() -> np.ndarray:
+    """A pond of 8 x 8 pixels, and a roof of 5 x 5 that is no water."""
+    covers = np.zeros((2, SIZE, SIZE), np.uint8)
+    covers[0, 4:12, 4:12] = 1
+    covers[1, 20:25, 20:25] = 1
+    return covers
+
+
+def _pixels(points: np.ndarray) -> list[tuple[int, int]]:
+    return [(int(y * SIZE), int(x * SIZE)) for x, y, _ in points]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_clicks_name_what_is_right_after_them(seed):
+    correction = draw_correction(_covers(), 0, np.random.default_rng(seed), box=False)
+    for pixel, (_, _, label) in zip(_pixels(correction.points), correction.points, strict=True):
+        assert (correction.labels[pixel] == 1) == (label == POINT_ADD)
+
+
+def test_things_are_added_and_taken_away_whole():
+    sums = {
+        int(draw_correction(_covers(), 0, np.random.default_rng(seed), box=False).labels.sum()) for seed in range(60)
+    }
+    assert sums == {64, 0, 64 + 25}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_box_frames_something_that_belongs_to_the_mask(seed):
+    correction = draw_correction(_covers(), 0, np.random.default_rng(seed), box=True)
+    (left, top, first), (right, bottom, last) = correction.points
+    assert (first, last) == (BOX_TOP_LEFT, BOX_BOTTOM_RIGHT) and left < right and top < bottom
+    if correction.labels.any():
+        rows, columns = (
+            slice(int(top * SIZE), int(np.ceil(bottom * SIZE))),
+            slice(int(left * SIZE), int(np.ceil(right * SIZE))),
+        )
+        assert (correction.labels[rows, columns] == 1).any()
 
 
 def test_nothing_known_still_gives_points():
-    labels = torch.full((1, 4, 4), 255, dtype=torch.uint8)
-    points, _ = click_on_errors(torch.zeros(1, 4, 4), labels, 2, torch.Generator())
-    assert torch.isfinite(points).all()
+    covers = np.full((2, SIZE, SIZE), UNKNOWN, np.uint8)
+    for box in (False, True):
+        points = draw_correction(covers, 0, np.random.default_rng(0), box=box).points
+        assert points.shape == (2, 3) and np.isfinite(points).all()
