@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
-
-from pydantic import ValidationError
+from typing import Any
 
 from chat_app.commands import LayerView, read_command
 from chat_app.errors import LayerNotFound, PlanError
 from chat_app.plan import ALL_LAYERS, Plan, plan_schema, read_plan_json
 from chat_app.prompts import render
+from chat_app.repair import repair
 from chat_app.session import Session
 from chat_app.settings import Settings
-from chat_app.steps import AreaUnit
 from chat_app.turns import ReaderName
-from chat_app.vocabulary import tag
 from spex_model.imaging.landcover import LAND_COVERS
 from spex_model.model.planning_prompt import layers_in_short, plan_in_short
 from spex_model.serving.errors import ServingError
@@ -27,7 +23,6 @@ from spex_model.serving.protocol import Runtime
 
 log = logging.getLogger(__name__)
 
-_NUMBERED = ("value", "count", "rank", "turn")
 _ABOUT_A_LAYER = ("measure", "count", "locate", "describe", "explain")
 
 
@@ -61,7 +56,8 @@ def read_message(message: str, session: Session, runtime: Runtime | None, settin
     trouble = ""
     if settings.use_model_planner and runtime is not None:
         try:
-            plan = repair(ask_model(message, layers, _last_plan(session), runtime, settings), message, layers)
+            last = _last_plan(session)
+            plan = repair(ask_model(message, layers, last, runtime, settings), message, layers, last)
             return Reading(resolve(plan, session), "model")
         except (ServingError, PlanError) as error:
             trouble = str(error)
@@ -107,61 +103,6 @@ def plan_prompt(message: str, layers: Iterable[LayerView], last: Plan | None = N
     return render("plan", folder, layers=standing, last=before, message=" ".join(message.split()))
 
 
-def repair(plan: Plan, message: str, layers: Iterable[LayerView]) -> Plan:
-    """Hold a plan of the model to the words of the message.
-
-    Land covers that the message names outright replace others; a layer that it does not name is not the target; a
-    number that the message does not hold is replaced by the only one of its kind that it does hold. Raises PlanError
-    where that leaves a doubt.
-    """
-    tagged = tag(message, [layer.name for layer in layers])
-    values = plan.to_dict()
-    if plan.intent == "extract":
-        named = tuple(dict.fromkeys(value for key, value in tagged.values.items() if key.startswith("C")))
-        if named:
-            values["land_covers"] = [cover for cover in plan.land_covers if cover in named] or list(named)
-    names = {str(value).casefold() for key, value in tagged.values.items() if key[0] in "CY"}
-    if values.get("target", ALL_LAYERS) != ALL_LAYERS and values["target"].casefold() not in names:
-        del values["target"]
-    said = _numbers(message, tagged.values)
-    for holder in (values, *values.get("steps", ())):
-        for name in _NUMBERED:
-            if name in holder and float(holder[name]) not in said | {1.0}:
-                holder[name] = _only_amount(tagged.values, holder, name)
-    try:
-        return Plan.model_validate(values)
-    except ValidationError as error:
-        raise PlanError("The numbers of the message do not fit the plan.") from error
-
-
-def _numbers(message: str, values: dict[str, Any]) -> set[float]:
-    said = {float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", message.replace(",", ""))}
-    said |= {float(number.replace(",", ".")) for number in re.findall(r"\d+,\d+", message)}
-    for key, value in values.items():
-        if key[0] in "APL":
-            said.add(float(value[0]))
-        elif key[0] in "NR":
-            said.add(float(value))
-    return said
-
-
-def _only_amount(values: dict[str, Any], holder: dict[str, Any], name: str) -> Any:
-    """The one amount of the message that can stand in a plan's field; its unit goes with it."""
-    if name == "value" and "index" not in holder:
-        kinds = "AP" if holder.get("unit") in get_args(AreaUnit) and holder.get("op", "").startswith("drop_") else "LP"
-    else:
-        kinds = "NR"
-    found = [value for key, value in values.items() if key[0] in kinds]
-    if len(found) != 1:
-        raise PlanError(f"The message does not say the number {holder[name]}.")
-    if kinds == "NR":
-        return int(found[0]) if name in ("count", "rank", "turn") else found[0]
-    amount, unit = found[0]
-    if "unit" in holder:
-        holder["unit"] = unit
-    return amount
-
-
 def resolve(plan: Plan, session: Session) -> Plan:
     """Names as the session has them, and "the same steps" as the steps themselves.
 
@@ -178,9 +119,20 @@ def resolve(plan: Plan, session: Session) -> Plan:
         except LayerNotFound:
             if key == "target" and name in LAND_COVERS and plan.intent in _ABOUT_A_LAYER:
                 return Plan(intent="extract", land_covers=(name,))
+    if plan.intent == "refine" and plan.correction:
+        values |= _corrected(plan, session)
     if any(step.op == "same_steps" for step in plan.steps):
         return _same_again(values, session)
     return Plan.model_validate(_given(values))
+
+
+def _corrected(plan: Plan, session: Session) -> dict[str, Any]:
+    """A refinement said anew is about the layer that is active now; after an extraction there is nothing to take back."""
+    last = _last_plan(session)
+    if last is None or last.intent == "extract":
+        return {"correction": None}
+    active = session.active_layer
+    return {"target": plan.target or (active.name if active else None)}
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -31,8 +31,10 @@ UNITS = {
     "px": "px", "pixel": "px", "pixels": "px", "píxeles": "px", "像素": "px", "%": "percent", "percent": "percent", "per cent": "percent", "prozent": "percent",
     "percent of the image": "percent", "% of the image": "percent", "percent of the picture": "percent", "% of the picture": "percent",
     "m": "m", "metre": "m", "metres": "m", "meter": "m", "meters": "m", "metern": "m", "mètre": "m", "mètres": "m", "metro": "m", "metros": "m", "米": "m",
+    "cm": "cm", "centimetre": "cm", "centimetres": "cm", "centimeter": "cm", "centimeters": "cm", "zentimeter": "cm", "centimètres": "cm", "centímetros": "cm", "厘米": "cm",
     "km": "km", "kilometre": "km", "kilometres": "km", "kilometer": "km", "kilometers": "km", "kilomètre": "km", "kilomètres": "km", "kilómetro": "km",
 }  # fmt: skip
+_METRES = {"m": 1, "km": 1000, "cm": 0.01}
 _SIDES = {
     "north": ("north", "northern", "norden", "nördlichen", "nord", "norte", "北"), "south": ("south", "southern", "süden", "südlichen", "sud", "sur", "南"),
     "east": ("east", "eastern", "osten", "östlichen", "est", "este", "东"), "west": ("west", "western", "westen", "westlichen", "ouest", "oeste", "西"),
@@ -159,8 +161,8 @@ def _own_names(names: tuple[str, ...]) -> re.Pattern[str]:
 
 def _amount(match: re.Match[str]) -> tuple[str, Any]:
     value, unit = read_number(match["number"]), UNITS[match["unit"]]
-    if unit in ("m", "km"):
-        return "L", (value * (1000 if unit == "km" else 1), "m")
+    if unit in _METRES:
+        return "L", (round(value * _METRES[unit], 6), "m")
     return ("P" if unit == "px" else "A"), (value, unit)
 
 
