@@ -1,4 +1,4 @@
-"""The command line: `python -m chat_app ask IMAGE "show me the water" "only the biggest lake" --json`."""
+"""The command line: `python -m chat_app ask IMAGE "show me the water" "only the biggest lake" --json`, and others."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from chat_app import bench
+from chat_app.corrections import box_polygon
 from chat_app.errors import ChatError
 from chat_app.export import write_mask
 from chat_app.graph import Conversation
-from chat_app.session import Layer, Session
+from chat_app.layers import Layer
+from chat_app.marks import Marks
+from chat_app.session import Session
 from chat_app.settings import Settings
 from chat_app.turns import TextDelta, Turn, TurnDone
 from spex_model.imaging.errors import ImagingError
@@ -78,6 +82,7 @@ def _ask(options: argparse.Namespace, settings: Settings) -> int:
     from chat_app.store import SessionStore
 
     store = SessionStore(settings)
+    read_marks(options)  # what can't be read is told before the model is loaded
     bands = [name.strip() for name in options.bands.split(",")] if options.bands else None
     try:
         session = store.create(
@@ -103,12 +108,16 @@ def _ask(options: argparse.Namespace, settings: Settings) -> int:
         from chat_app.recipe import write_recipe
 
         write_recipe(session, options.recipe)
+    if options.folder:
+        from chat_app.bundles import write_folder
+
+        write_folder(session, store.image_path(session.id), options.folder)
     conversation.close()
     return 0
 
 
 def _one_turn(conversation: Conversation, session: Session, message: str, options: argparse.Namespace) -> None:
-    for event in conversation.run_turn(session.id, message):
+    for event in conversation.run_turn(session.id, message, marks=read_marks(options)):
         if isinstance(event, TurnDone):
             record = turn_record(session, event.turn, options.out)
             if options.json:
@@ -119,6 +128,19 @@ def _one_turn(conversation: Conversation, session: Session, message: str, option
                     print(f"  {layer['name']}: {layer['mask']}")
         elif isinstance(event, TextDelta):
             logging.getLogger(__name__).debug("%s", event.text)
+
+
+def compare(options: argparse.Namespace) -> int:
+    """What changed between two images of one place; the indices answer where the model can't be loaded."""
+    from chat_app.compare_command import compare as run_compare
+
+    settings = Settings(**({"runtime": options.runtime} if options.runtime else {}))
+    try:
+        runtime: Runtime | None = _load_runtime(settings)
+    except ServingError as error:
+        print(f"{error} Indices answer in its place.", file=sys.stderr)
+        runtime = None
+    return run_compare(options, settings, runtime)
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -164,6 +186,32 @@ def _load_runtime(settings: Settings) -> Runtime:
     )  # fmt: skip
 
 
+def _image_options(parser: argparse.ArgumentParser) -> None:
+    """What the file does not say, and where the answer goes."""
+    parser.add_argument("--out", type=Path, default=Path("spex-out"), help="folder for the masks")
+    parser.add_argument("--json", action="store_true", help="JSON on standard output, an object a turn")
+    parser.add_argument("--bands", help="band names in file order: blue,green,red,nir")
+    parser.add_argument("--scale", type=float, help="reflectance = value * scale + offset")
+    parser.add_argument("--offset", type=float)
+    parser.add_argument("--gsd", type=float, help="pixel size in metres of a file without georeference")
+    parser.add_argument("--runtime", choices=("auto", "served", "embedded"))
+
+
+def read_marks(options: argparse.Namespace) -> Marks:
+    """The clicks and the drawing that the options name. Raises ChatError for numbers that are none."""
+    try:
+        points = [[int(part) for part in click.split(",")] for click in options.click]
+        box = [float(part) for part in options.box.split(",")] if options.box else []
+        ring = [float(part) for part in options.polygon.split(",")] if options.polygon else []
+        clicked = tuple((row, column) for row, column in points)
+        corners = box_polygon(*box) if box else tuple(zip(ring[::2], ring[1::2], strict=True))
+    except (ValueError, TypeError) as error:
+        raise ChatError("--click takes ROW,COLUMN, --box four and --polygon an even count of numbers.") from error
+    if any(part < 0 for place in (*clicked, *corners) for part in place):
+        raise ChatError("Rows and columns count from 0; none may be negative.")
+    return Marks(clicked, corners)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m chat_app", description=__doc__)
@@ -171,15 +219,19 @@ def main(argv: list[str] | None = None) -> int:
     asking = commands.add_parser("ask", help="talk to one image without a browser")
     asking.add_argument("image", type=Path)
     asking.add_argument("messages", nargs="+", metavar="MESSAGE")
-    asking.add_argument("--out", type=Path, default=Path("spex-out"), help="folder for the masks")
-    asking.add_argument("--json", action="store_true", help="one JSON object a turn on standard output")
-    asking.add_argument("--bands", help="band names in file order: blue,green,red,nir")
-    asking.add_argument("--scale", type=float, help="reflectance = value * scale + offset")
-    asking.add_argument("--offset", type=float)
-    asking.add_argument("--gsd", type=float, help="pixel size in metres of a file without georeference")
     asking.add_argument("--recipe", type=Path, help="save the conversation as a recipe for `replay`")
-    asking.add_argument("--runtime", choices=("auto", "served", "embedded"))
+    asking.add_argument("--folder", type=Path, help="save image, layers, transcript and recipe in this folder")
+    asking.add_argument("--click", action="append", default=[], metavar="ROW,COLUMN", help='what "this" means')
+    asking.add_argument("--box", metavar="ROW,COLUMN,ROW,COLUMN", help='what "the box" means, in pixels')
+    asking.add_argument("--polygon", metavar="ROW,COLUMN,…", help='what "the outline" means, in pixels')
+    _image_options(asking)
     asking.set_defaults(run=ask)
+    comparing = commands.add_parser("compare", help="what changed between two images of one place")
+    comparing.add_argument("before", type=Path)
+    comparing.add_argument("after", type=Path)
+    comparing.add_argument("messages", nargs="+", metavar="MESSAGE")
+    _image_options(comparing)
+    comparing.set_defaults(run=compare)
     measuring = commands.add_parser("evaluate", help="measure the readers on written dialogues")
     measuring.add_argument("--dialogues", type=Path, default=Path("tests/dialogues"))
     measuring.add_argument("--every", type=int, default=1, help="take every n-th dialogue")
@@ -192,6 +244,9 @@ def main(argv: list[str] | None = None) -> int:
     replaying.add_argument("--out", type=Path, required=True)
     replaying.add_argument("--runtime", choices=("auto", "served", "embedded"))
     replaying.set_defaults(run=replay)
+    timing = commands.add_parser("bench", help="measure speed with simulated users")
+    bench.add_options(timing)
+    timing.set_defaults(run=bench.bench)
     parser.add_argument("--verbose", action="store_true", help="log to standard error")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.ERROR, stream=sys.stderr)

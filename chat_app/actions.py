@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from chat_app import explain, facts
 from chat_app.errors import StepError
 from chat_app.export import export_layer
+from chat_app.marks import CORRECTIONS
 from chat_app.outcome import Outcome
+from chat_app.painting import correction_words, painter
 from chat_app.plan import Plan
 from chat_app.refine import refine
 from chat_app.session import Session
 from chat_app.steps import RefinementStep
+from spex_model.serving.protocol import Runtime
 
 _STEP_WORDS = {
     "keep_largest": "Kept the {count} largest regions", "keep_smallest": "Kept the {count} smallest regions", "keep_rank": "Kept the region of rank {rank} by size",
@@ -23,7 +26,8 @@ _STEP_WORDS = {
     "stricter": "Raised the threshold", "looser": "Lowered the threshold", "keep_shape": "Kept the {shape} regions", "index_above": "Kept where {index} is above {value}",
     "index_below": "Kept where {index} is below {value}", "union": "Added {layer}", "intersect": "Kept the overlap with {layer}", "subtract": "Subtracted {layer}",
     "near": "Kept regions within {amount} of {layer}", "far": "Kept regions farther than {amount} from {layer}", "keep_clicked": "Kept what you clicked",
-    "drop_clicked": "Removed what you clicked",
+    "drop_clicked": "Removed what you clicked", "add_here": "Added where you clicked", "remove_here": "Removed where you clicked",
+    "keep_inside": "Kept what lies inside your drawing", "drop_inside": "Removed what lies inside your drawing", "add_inside": "Added the likelier pixels inside your drawing",
 }  # fmt: skip
 _UNIT_WORDS = {"percent": "% of the image", "m2": "m²", "km2": "km²", "px": "pixels"}
 
@@ -41,32 +45,27 @@ def step_words(step: RefinementStep) -> str:
     return words.replace("the 1 ", "the ").replace("regions", "region") if values.get("count") == 1 else words
 
 
-def with_points(steps: Sequence[RefinementStep], points: Sequence[tuple[int, int]]) -> tuple[RefinementStep, ...]:
-    """The steps with the clicked points (row, column) filled in where a step speaks of "this one"."""
-    return tuple(
-        step.model_copy(update={"points": tuple(points)})
-        if step.op in ("keep_clicked", "drop_clicked") and not step.points
-        else step
-        for step in steps
-    )
+def apply_refinement(plan: Plan, session: Session, runtime: Runtime | None = None) -> Outcome:
+    """Refine the layers that are meant, all of them or none. Raises StepError, LayerNotFound or ImagingError.
 
-
-def apply_refinement(plan: Plan, session: Session, points: Sequence[tuple[int, int]] = ()) -> Outcome:
-    """Refine the layers that are meant, all of them or none. Raises StepError, LayerNotFound or ImagingError."""
-    steps = with_points(plan.steps, points)
+    The runtime is asked for the steps that the decoder can answer.
+    """
+    steps, paint = plan.steps, painter(session, runtime)
     if plan.correction and session.can_undo:
         session.undo()
     replies, changed = [], []
     with session.change(" and ".join(step.op.replace("_", " ") for step in steps)):
         for layer in session.find_layers(plan.target):
-            before = facts.layer_facts(session, layer)
-            layer = session.replace_extraction(layer, refine(session.extraction(layer), steps, session))
+            before, extraction = facts.layer_facts(session, layer), session.extraction(layer)
+            layer = session.replace_extraction(layer, refine(extraction, steps, session, paint))
             after = facts.layer_facts(session, layer)
             what = ", then ".join(
                 words if number == 0 else words[:1].lower() + words[1:]
                 for number, words in enumerate(map(step_words, steps))
             )
             replies.append(explain.change_words(before, after, what))
+            if any(step.op in CORRECTIONS for step in steps) and before["pixels"] != after["pixels"]:
+                replies.append(correction_words(extraction, session.extraction(layer)))
             changed.append((layer.id, after))
     found = changed[0][1] if len(changed) == 1 else {"layers": {measured["layer"]: measured for _, measured in changed}}
     return Outcome(" ".join(replies), found, tuple(layer_id for layer_id, _ in changed))

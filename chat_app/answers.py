@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from chat_app import explain, facts
 from chat_app.errors import StepError
+from chat_app.layers import Layer
 from chat_app.outcome import Outcome
 from chat_app.plan import Plan
-from chat_app.session import Layer, Session
+from chat_app.session import Session
 
 HELP = (
     "I find water, vegetation, trees, buildings and bare soil in your image and measure them. Say for example "
     '"show me the water", then "only the biggest one", "drop anything under half a hectare", "how many hectares is it?", '
-    '"why do you think so?", "now the trees", "only those within 100 m of the water", "export it as GeoJSON" or "undo".'
+    '"why do you think so?", "now the trees", "only those within 100 m of the water", "export it as GeoJSON" or "undo". '
+    'Click on the picture and say "add this" or "remove this"; draw a box and say "only inside the box"; give me a second '
+    'image of the place and ask "what changed?".'
 )
 _CANNOT = (
     "That is beyond what I can tell from this image. I find water, vegetation, trees, buildings and bare soil, narrow them down, "

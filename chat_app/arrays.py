@@ -1,4 +1,4 @@
-"""Masks and logits of the layers: in memory up to a budget, always on disk."""
+"""Masks, logits and hidden states of the layers: in memory up to a budget, always on disk."""
 
 from __future__ import annotations
 
@@ -42,6 +42,12 @@ class ArrayStore:
         np.savez(self._new_file(key), logits=limited)
         self._hold(key, limited)
 
+    def put_states(self, key: str, states: npt.NDArray[np.floating]) -> None:
+        """Store the (T, hidden) states of a reply, float32: what is decoded from them again must be the same."""
+        frozen = np.array(states, dtype=np.float32)
+        np.savez(self._new_file(key), states=frozen)
+        self._hold(key, frozen)
+
     def get_mask(self, key: str) -> BoolArray:
         """The (H, W) bool mask, read-only; raises `ChatError` when its file is gone."""
         held = self._recall(key)
@@ -61,6 +67,15 @@ class ArrayStore:
                 held = file["logits"]
             self._hold(key, held)
         return held.astype(np.float32)
+
+    def get_states(self, key: str) -> npt.NDArray[np.float32]:
+        """The (T, hidden) float32 states, read-only; raises `ChatError` when their file is gone."""
+        held = self._recall(key)
+        if held is None:
+            with self._open(key) as file:
+                held = file["states"]
+            self._hold(key, held)
+        return held.view(np.float32)
 
     def _new_file(self, key: str) -> Path:
         self._directory.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What lies under a click on the picture, in words."""
+"""What lies under a click or in a drawn outline on the picture, in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from chat_app.corrections import polygon_mask
 from chat_app.explain import area_words
+from chat_app.marks import Marks
 from chat_app.session import Session
 from spex_model.imaging.areas import mask_area_m2, to_wgs84
 from spex_model.imaging.indices import available_indices, compute_index
@@ -14,6 +16,25 @@ from spex_model.imaging.masks import at_points
 from spex_model.imaging.scene import Scene
 
 _SHOWN_INDICES = ("NDVI", "MNDWI", "NDWI", "NDBI", "VARI")
+
+
+def mark_words(session: Session, marks: Marks) -> str:
+    """What is marked in the picture, in words; "" where nothing is."""
+    if marks.points:
+        return click_words(session, marks.points)
+    return area_drawn_words(session, marks.area) if marks.area else ""
+
+
+def area_drawn_words(session: Session, area: tuple[tuple[float, float], ...]) -> str:
+    """The size of a drawn polygon, and how much of each visible layer lies in it."""
+    scene = session.scene
+    inside = polygon_mask(area, scene.shape) & scene.valid
+    parts = [f"Drawn: {area_words(mask_area_m2(inside, scene), int(inside.sum()))}"]
+    for layer in session.layers:
+        shared = session.extraction(layer).mask & inside
+        if layer.visible and shared.any():
+            parts.append(f"{layer.name} in it: {area_words(mask_area_m2(shared, scene), int(shared.sum()))}")
+    return " · ".join(parts)
 
 
 def click_words(session: Session, points: tuple[tuple[int, int], ...]) -> str:

@@ -20,6 +20,19 @@ sólo por favor y ahora quédate con lo que
 """
 FILLERS = frozenset(_FILLER_TEXT.split())
 """Words that carry no command: articles, politeness, and names of things in general."""
+POLITE = re.compile(
+    r"^(?:(?:ok(?:ay)?|hey|hi|hello|please|great|good|alright|well|now|so|and|then|thanks|thank you|cool|perfect|uh|um|hmm|next|just|perhaps|i would like|i'd like"
+    r"|(?:can|could|would|will) you(?: please)?|(?:can|could) (?:we|i)(?: have)?|i want(?: to)?|let's|bitte|por favor)[,.!:]*\s+)+"
+)
+TRAILING = re.compile(
+    r"(?:[\s,.!?;:…]+(?:please|thanks|thank you|if you can|now|bitte|danke|merci|por favor|gracias)?)+$"
+)
+CORRECTION = re.compile(
+    r"^(?:no|nope|nein|non|oops|sorry|wrong|not that|not this|actually)?[,.!\s]*(?:sorry[,.\s]*)?(?:i (?:actually )?mean(?:t)?|i said|i wanted|ich meinte|je voulais dire|quise decir|我是说)\s+(?P<rest>.+)$"
+    r"|^(?:no|not that|wrong|nein|non|不对)[,.!]+\s*(?P<rest2>.+)$"
+)
+CONNECTOR = re.compile(r"\s*(?:;|\.\s|, then |,? and then |,? then |, and |, but |,| and | und | et | y |，)\s*")
+CHINESE_FILLERS = re.compile("只要|只|请|保留|的|那个|那些|一下|把|个|是")
 DROP = r"(?:drop|remove|delete|get rid|discard|ignore|exclude|filter|throw away|throw|erase|eliminate|omit|take away|take|kill|clear|skip|lose|without|no|not|forget|nothing|weg|entferne|ohne|lösche|enlève|supprime|sans|quita|elimina|sin|去掉|删除|去除)"
 _LESS = r"(?:under|below|smaller than|smaller|less than|less|lower than|<|unter|kleiner als|kleiner|weniger als|moins|menos|menor(?:es)?|小于|不到|少于)"
 _MORE = r"(?:over|above|larger than|larger|bigger than|bigger|greater than|more than|>|exceeding|exceeds|über|größer als|größer|mehr als|plus|dépasse|más|mayor(?:es)?|大于|超过)"
@@ -86,9 +99,18 @@ STEP_PATTERNS: tuple[tuple[str, Callable[..., dict[str, Any]]], ...] = (
     (rf"(?:«C\d+» )?(?:farther than|further than|more than|least|beyond|not within|no closer than) {{L}}(?: away| off)? {{O}}|{DROP} (?:within|closer than|less than) {{L}} {{O}}", _to_layer("far")),
 )  # fmt: skip
 
+_SPOT = r"(?: spot| bit| part| place| point| corner)"
+_BOX = r"(?:the|this|that|my) (?:box|rectangle|frame|polygon|outline|shape|drawing|marked area|area (?:that )?i (?:drew|marked))"
+IN_BOX = rf"(?:only |just )*(?:what(?:'s| is) |those |everything |all )?(?:inside|in|within)(?: of)? {_BOX}(?: only)?"
+_WHAT = r"(?: (?:everything|all|anything|what(?:'s| is)|whatever(?: is)?|those|the (?:ones|pixels|pieces)|what lies))?(?: that (?:is|are|lies))?"
 # Matched on the clause as it stands, before fillers go.
 CLICK_PATTERNS: tuple[tuple[str, str], ...] = (
-    (rf"(?:please )?{DROP}(?: of)? (?:this|that)(?: one| piece| region| area)?(?: please| here)?|not (?:this|that)(?: one)?", "drop_clicked"),
+    (rf"(?:please )?{DROP}{_WHAT} (?:inside|in|within)(?: of)? {_BOX}|(?:please )?(?:clear|empty) {_BOX}", "drop_inside"),
+    (rf"(?:please )?(?:keep )?{IN_BOX}|(?:crop|clip|limit|restrict|cut)(?: it| this| that| them)? (?:to|at) {_BOX}|(?:please )?{DROP}{_WHAT} (?:outside|out|beyond|not in)(?: of)? {_BOX}", "keep_inside"),
+    (rf"(?:please )?(?:add|include|mark){_WHAT} (?:inside|in|within)(?: of)? {_BOX}", "add_inside"),
+    (rf"(?:please )?{DROP}(?: of)? (?:this|that)(?: one| piece| region| area)(?: please| here)?|not (?:this|that) one", "drop_clicked"),
+    (rf"(?:please )?{DROP}(?: of)? (?:this|that|what is)(?:{_SPOT}| here)*(?: please)?|not (?:this|that|here|there){_SPOT}?|(?:this|that|here){_SPOT}?(?: is|'s) (?:not|no|wrong|wrongly marked)(?: right| part of it| one| «C\d+»)?(?: here)?", "remove_here"),
+    (rf"(?:please )?(?:add|include|mark) (?:this|that|here)(?:{_SPOT}| one| piece| region| area| here| too| as well)*(?: please)?|(?:and |also )*(?:this|that|here)(?:{_SPOT}| one| piece| region)?(?: too| as well| also)|also (?:this|that|here)(?:{_SPOT}| one| piece| region)?|(?:this|that)(?:{_SPOT}| one| piece| region)? (?:was|is) (?:missed|missing|left out|«C\d+» too)|you (?:have )?missed (?:this|that|a)(?:{_SPOT}| one| piece| region)?(?: here)?", "add_here"),
     (r"(?:only |just |keep )*(?:this|that) (?:one|piece|region|area|patch)(?: only| please)?|(?:only|just|keep) (?:this|that)|(?:keep |only )*the (?:one|region) i clicked(?: on)?", "keep_clicked"),
 )  # fmt: skip
 
@@ -102,6 +124,15 @@ PLAIN: tuple[tuple[str, str], ...] = (
     ("small_talk", r"(?:hello|hi|hey|hallo|bonjour|hola|good (?:morning|evening|afternoon)|你好)(?: there)?|(?:thanks|thank you|thx|danke|merci|gracias|谢谢)(?: (?:very much|a lot|so much))?|(?:great|nice|perfect|awesome|cool|ok|okay|super|wonderful|excellent|good job|well done|bye|goodbye)(?: thanks| job)?"),
 )  # fmt: skip
 TARGET = rf"(?P<target>it|that|this|them|this layer|that layer|the layer|the mask|the result|everything|all|all layers|(?:the |my )?{LAYER}(?: layer| mask| areas?| regions?| patch(?:es)?| pieces?)?)"
+_IMAGE = r"(?:image|picture|photo|scene|one|date)"
+CHANGE = (
+    rf"(?:what|how much)(?: has| have|'s|'ve)? changed(?: (?:in|of|for|with) {TARGET})?(?: since(?: then)?| between (?:the )?(?:«N\d+» |both )?(?:images|pictures|dates))?"
+    rf"|(?:show|find|map|list)(?: me)?(?: the)? (?:changes?|differences?)(?: (?:in|of|for) {TARGET})?|(?:the )?(?:changes?|differences?)(?: (?:in|of|for) {TARGET})?"
+    rf"|(?:how|has|have|did)(?: has| have| did)? {TARGET} changed?(?: since(?: then)?)?"
+    rf"|compare(?: {TARGET})?(?: it)? (?:with|to|against) (?:the )?(?:other|second|earlier|later|older|newer|old|new|first|previous) {_IMAGE}"
+    rf"|how much(?: of)? {TARGET}? ?(?:has been |was |were |is |did we )?(?:lost|gained|lose|gain|gone|new)(?: since(?: then)?)?"
+    rf"|(?:what|where)(?: has| was| did we)?(?: been)? (?:lost|gained|lose|gain)(?: (?:of|in) {TARGET})?|compare (?:the )?(?:«N\d+» |both )(?:images|pictures|dates)"
+)
 QUESTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("measure", rf"how (?:healthy|dry|stressed|dense) (?:is|are) {TARGET}|(?:is|are) {TARGET} (?:healthy|dry|sparse|stressed|dense)(?: or .+)?|(?:what is the )?(?:condition|health)(?: (?:of )?{TARGET})?", {"quantity": "condition"}),
     ("measure", rf"(?:what is the |the )?(?:perimeter|shoreline|edge length|length of the (?:outline|edge|border|shore|shoreline))(?: of {TARGET})?|how long is the (?:outline|edge|border|perimeter|shore|shoreline)(?: of {TARGET})?", {"quantity": "perimeter"}),

@@ -19,19 +19,6 @@ from chat_app.plan import Plan
 from chat_app.vocabulary import Tagged, normalise, tag
 from spex_model.imaging.bands import normalise_band_name
 
-_POLITE = re.compile(
-    r"^(?:(?:ok(?:ay)?|hey|hi|hello|please|great|good|alright|well|now|so|and|then|thanks|thank you|cool|perfect|uh|um|hmm|next|just|perhaps|i would like|i'd like"
-    r"|(?:can|could|would|will) you(?: please)?|(?:can|could) (?:we|i)(?: have)?|i want(?: to)?|let's|bitte|por favor)[,.!:]*\s+)+"
-)
-_TRAILING = re.compile(
-    r"(?:[\s,.!?;:…]+(?:please|thanks|thank you|if you can|now|bitte|danke|merci|por favor|gracias)?)+$"
-)
-_CORRECTION = re.compile(
-    r"^(?:no|nope|nein|non|oops|sorry|wrong|not that|not this|actually)?[,.!\s]*(?:sorry[,.\s]*)?(?:i (?:actually )?mean(?:t)?|i said|i wanted|ich meinte|je voulais dire|quise decir|我是说)\s+(?P<rest>.+)$"
-    r"|^(?:no|not that|wrong|nein|non|不对)[,.!]+\s*(?P<rest2>.+)$"
-)
-_CONNECTOR = re.compile(r"\s*(?:;|\.\s|, then |,? and then |,? then |, and |, but |,| and | und | et | y |，)\s*")
-_CHINESE_FILLERS = re.compile("只要|只|请|保留|的|那个|那些|一下|把|个|是")
 _TOKEN = re.compile(r"\{([A-Z])\}")
 _KINDS = {"A": "[AP]", "L": "[LP]", "V": "[NR]", "O": "[CY]"}
 _ARGUMENTS = {
@@ -73,11 +60,11 @@ def _compile(pattern: str) -> re.Pattern[str]:
 
 def read_command(message: str, layers: Sequence[LayerView]) -> Plan | None:
     """The plan of a plain command or question, or None when some word of it is not understood."""
-    text = _TRAILING.sub("", normalise(message)).lstrip("¿¡ ")
+    text = patterns.TRAILING.sub("", normalise(message)).lstrip("¿¡ ")
     correction = False
-    if (corrected := _CORRECTION.match(text)) and layers:
+    if (corrected := patterns.CORRECTION.match(text)) and layers:
         text, correction = corrected["rest"] or corrected["rest2"], True
-    for candidate in dict.fromkeys((text, _POLITE.sub("", text))):
+    for candidate in dict.fromkeys((text, patterns.POLITE.sub("", text))):
         reader = _Reader(candidate, message, layers)
         for read in (reader.setting, reader.plain, reader.layer_command, reader.question, reader.work):
             values = read()
@@ -184,7 +171,14 @@ class _Reader:
                 for name in ("one", "two")
             )
             return {"intent": "compare", "target": self.values[one], "other": self.values[two]}
+        if match := _numbered(patterns.CHANGE).fullmatch(text.replace("?", "").strip()):
+            return {"intent": "change", "target": self._named(match)}
         return None
+
+    def _named(self, match: re.Match[str]) -> str | None:
+        """The layer that any of a match's targets names."""
+        found = (self.target(match, key) for key, words in match.groupdict().items() if words)
+        return next((name for name in found if name), None)
 
     def question(self) -> dict[str, Any] | None:
         """Measure, count, locate, describe, explain."""
@@ -213,15 +207,7 @@ class _Reader:
             }
         for intent, pattern, fields in patterns.QUESTIONS:
             if match := _numbered(pattern).fullmatch(text):
-                named = next(
-                    (
-                        self.target(match, key)
-                        for key, words in match.groupdict().items()
-                        if words and self.target(match, key)
-                    ),
-                    None,
-                )
-                return {"intent": intent, "target": named, **fields}
+                return {"intent": intent, "target": self._named(match), **fields}
         return None
 
     def work(self) -> dict[str, Any] | None:
@@ -233,11 +219,13 @@ class _Reader:
         ):
             target = str(self.values[match["t"] or match["t2"] or match["t3"]])
             text = match["rest"] or match["rest2"] or match["rest3"]
-        elif (plan := self._extract(text)) is not None:
+        elif op := _marked(text):
+            return self._refine([{"op": op}], None)
+        elif (plan := self._extract(text) or self._extract_in_box(text)) is not None:
             return plan
         steps: list[dict[str, Any]] = []
         cover: str | None = None
-        clauses = [part for part in _CONNECTOR.split(text) if part]
+        clauses = [part for part in patterns.CONNECTOR.split(text) if part]
         telling = [part for part in clauses if self._squeeze(part)]  # not "…, if you would"
         for number, clause in enumerate(telling or clauses):
             found = self._extract(clause) if number == 0 and target is None else None
@@ -283,11 +271,16 @@ class _Reader:
             return {"intent": "extract", "land_covers": names}
         return None
 
+    def _extract_in_box(self, text: str) -> dict[str, Any] | None:
+        """ "Show me the water in the box": an extraction, then what was drawn."""
+        drawn = re.fullmatch(rf"(?P<rest>.+?),? {patterns.IN_BOX}", text)
+        plan = self._extract(drawn["rest"]) if drawn else None
+        return None if plan is None or "steps" in plan else {**plan, "steps": ({"op": "keep_inside"},)}
+
     def _step(self, clause: str) -> tuple[dict[str, Any] | None, str | None]:
         """The step of one clause, and the land cover or layer that it speaks of."""
-        for pattern, op in patterns.CLICK_PATTERNS:
-            if re.fullmatch(pattern, clause):
-                return {"op": op}, None
+        if op := _marked(clause):
+            return {"op": op}, None
         squeezed = re.sub(rf"^{patterns.SHOW} (?=«)", "", self._squeeze(clause))
         for pattern, build in patterns.STEP_PATTERNS:
             match = _compile(pattern).fullmatch(squeezed)
@@ -301,8 +294,13 @@ class _Reader:
 
     def _squeeze(self, clause: str) -> str:
         """The clause without the words that carry no command."""
-        words = _CHINESE_FILLERS.sub(" ", clause.strip(" ,.;:-")).split()
+        words = patterns.CHINESE_FILLERS.sub(" ", clause.strip(" ,.;:-")).split()
         return " ".join(word.strip(",.;:") for word in words if word.strip(",.;:") not in patterns.FILLERS)
+
+
+def _marked(clause: str) -> str | None:
+    """The step of a clause that speaks of what is marked in the picture."""
+    return next((op for pattern, op in patterns.CLICK_PATTERNS if re.fullmatch(pattern, clause)), None)
 
 
 @lru_cache(maxsize=64)

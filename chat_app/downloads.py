@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 import zipfile
@@ -11,8 +12,9 @@ from typing import cast
 from uuid import uuid4
 
 from chat_app.errors import ChatError
+from chat_app.layers import Layer
 from chat_app.plan import ExportFormat
-from chat_app.session import Layer, Session
+from chat_app.session import Session
 from chat_app.settings import Settings
 
 FORMATS: dict[str, str] = {"geotiff": "GeoTIFF", "geojson": "GeoJSON", "png": "PNG", "gpkg": "GeoPackage"}
@@ -36,6 +38,20 @@ def write_download(settings: Settings, session: Session, layer: Layer, fmt: str)
     folder = root / uuid4().hex
     folder.mkdir(parents=True)
     return export_layer(session, layer, folder, cast(ExportFormat, fmt))
+
+
+def write_session(settings: Settings, session: Session, image: Path) -> Path:
+    """A whole session as a zip in a fresh folder with a random name; `image` is the stored copy of its image."""
+    from chat_app.bundles import write_folder, zip_folder
+
+    root = downloads_folder(settings)
+    sweep_downloads(root)
+    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(session.title).stem).strip("-").lower()[:40] or "session"
+    folder = root / uuid4().hex / f"spex-{name}"
+    folder.mkdir(parents=True)
+    archive = zip_folder(write_folder(session, image, folder))
+    shutil.rmtree(folder)
+    return archive
 
 
 def bundle(paths: Sequence[Path]) -> Path:

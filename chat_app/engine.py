@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
+from chat_app.errors import ChatError
+from chat_app.marks import NO_MARKS, Marks
 from chat_app.settings import Settings
 from chat_app.status import Status
 from chat_app.store import SessionStore
-from chat_app.turns import Event
+from chat_app.turn_thread import RunningTurn
 from spex_model.serving import Runtime, load_runtime
 from spex_model.serving.errors import ServingError
 
@@ -27,8 +29,8 @@ class Talks(Protocol):
 
     runtime: Runtime | None
 
-    def run_turn(self, session_id: str, message: str, *, points: Sequence[tuple[int, int]] = ()) -> Iterator[Event]:
-        """Answer one message, event by event."""
+    def start_turn(self, session_id: str, message: str, *, marks: Marks = NO_MARKS) -> RunningTurn:
+        """Begin to answer one message."""
         ...
 
     def close(self) -> None:
@@ -130,7 +132,7 @@ class Engine:
         while not self._closed.is_set():
             try:
                 self._conversation = self._load(self.settings, self.store)
-            except ServingError as error:
+            except (ServingError, ChatError) as error:
                 log.warning("the model can't be loaded", exc_info=error)
                 self._problem = str(error)
             except Exception as error:

@@ -7,7 +7,8 @@ ChatError
 │   └── PixelSizeNeeded   the step needs metres and the image has no pixel size
 ├── LayerNotFound         no layer goes by that name
 ├── SessionNotFound       no session goes by that id
-└── PromptError           a prompt file is missing or a field of it wasn't given
+├── PromptError           a prompt file is missing or a field of it wasn't given
+└── DatabaseUnavailable   the database that the settings name can't be used
 
 Every message is a sentence that a user may read. The cause travels in `__cause__` for the log.
 """
@@ -48,6 +49,10 @@ class LayerNotFound(ChatError):
 
 class SessionNotFound(ChatError):
     """The store has no such session."""
+
+
+class DatabaseUnavailable(ChatError):
+    """The conversations' database can't be reached, or its packages are not installed."""
 
 
 class PromptError(ChatError):

@@ -61,7 +61,10 @@ def measured_words(facts: dict[str, Any]) -> str:
         text += f" The largest region has {size} and lies {place_words(largest['place'])}."
     if span := facts.get("area_range_m2"):
         least, most = (area_words(value, 0) for value in span)
-        if least != most:
+        if "area_expected_m2" in facts:
+            expected = area_words(facts["area_expected_m2"], 0)
+            text += f" By the model's probabilities, calibrated on labelled scenes, {expected} are expected, nine times in ten between {least} and {most}."
+        elif least != most:
             text += (
                 f" Leaving out or counting in the pixels that the model is unsure of, it is between {least} and {most}."
             )
@@ -265,6 +268,8 @@ def describe_words(facts: dict[str, Any], condition: dict[str, Any]) -> str:
 def why_words(facts: dict[str, Any], model_text: str) -> str:
     """Answer to "why do you think so?" from the evidence."""
     lines = []
+    if facts["method"] == "change":
+        return facts["reason"]
     if facts["method"] == "model":
         sure = f", on average {facts['mean_probability']:.0%} sure of its pixels" if "mean_probability" in facts else ""
         lines.append(f"The model outlined {facts['layer']}{sure}.")

@@ -16,9 +16,10 @@ from rasterio.enums import ColorInterp
 from rasterio.features import shapes
 
 from chat_app.arrays import BoolArray
+from chat_app.layers import Layer
 from chat_app.plan import ExportFormat
 from chat_app.render import palette
-from chat_app.session import Layer, Session
+from chat_app.session import Session
 from spex_model.imaging.regions import label_regions
 from spex_model.imaging.scene import Scene
 

@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 
 from chat_app.errors import StepError
+from chat_app.layers import Extraction
 from chat_app.offers import limit_words
 from chat_app.prompts import render
-from chat_app.session import Extraction, Session
+from chat_app.session import Session
 from chat_app.settings import Settings
+from chat_app.uncertainty import WEIGHTS_CONFIG, read_calibration
 from spex_model.imaging.bands import SLOTS
 from spex_model.imaging.indices import Prior, prior_for
 from spex_model.imaging.spectral_words import put_into_words
 from spex_model.serving.errors import BadRequest, ServingError, UnknownImage, UnknownStates
 from spex_model.serving.protocol import Runtime
+from spex_model.serving.states import KeepsStates, States
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +60,11 @@ def extract(
     if index is not None:
         return _by_index(session, prior_for(session.scene, land_cover, index=index))
     words = put_into_words(session.scene, land_cover, limit=settings.max_prompt_regions)
-    evidence = {"index": words.prior.index, "threshold": words.prior.threshold, "reason": words.prior.reason}
+    evidence: dict[str, Any] = {
+        "index": words.prior.index,
+        "threshold": words.prior.threshold,
+        "reason": words.prior.reason,
+    }
     if (limit := limit_words(land_cover, session.scene)) is not None:
         return _by_index(session, words.prior, limit)
     if runtime is None:
@@ -66,15 +73,19 @@ def extract(
         "extract", settings.prompts_dir, land_cover=land_cover, evidence=words.evidence, attributes=words.attributes
     )
     try:
-        text, logits = _ask(session, runtime, prompt, settings.max_answer_tokens, say)
+        text, logits, states = _ask(session, runtime, prompt, settings.max_answer_tokens, say)
     except BadRequest:
         raise
     except ServingError as error:
         log.warning("the model could not extract %s", land_cover, exc_info=error)
         return _by_index(session, words.prior, f"The model could not answer: {error}")
+    config = settings.checkpoint / "spex.json" if settings.checkpoint else WEIGHTS_CONFIG
+    if (calibration := read_calibration(land_cover, config)) is not None:
+        evidence["calibration"] = calibration.to_dict()
     extraction = session.make_extraction(
         logits > 0,
         logits=logits,
+        states=states,
         land_cover=land_cover,
         method="model",
         threshold=MODEL_THRESHOLD,
@@ -86,8 +97,8 @@ def extract(
 
 def _ask(
     session: Session, runtime: Runtime, prompt: str, max_tokens: int, say: Callable[[str], None]
-) -> tuple[str, np.ndarray]:
-    """The model's text and logits (H, W); once more from the start when a service forgot the image in between."""
+) -> tuple[str, np.ndarray, States | None]:
+    """The model's text, logits (H, W) and the states of the text; once more from the start when a service forgot the image in between."""
     for attempt in range(2):
         image_id = runtime.encode(session.scene)
         with runtime.generate(image_id, prompt, max_tokens=max_tokens) as answer:
@@ -95,7 +106,9 @@ def _ask(
                 for delta in answer:
                     if attempt == 0:
                         say(delta)
-                return answer.text.strip(), runtime.decode(image_id, answer.states_ref)
+                logits = runtime.decode(image_id, answer.states_ref)
+                states = runtime.read_states(answer.states_ref) if isinstance(runtime, KeepsStates) else None
+                return answer.text.strip(), logits, states
             except (UnknownImage, UnknownStates):
                 if attempt:
                     raise

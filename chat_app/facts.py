@@ -8,7 +8,9 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 from skimage.measure import perimeter_crofton
 
-from chat_app.session import Layer, Session
+from chat_app.layers import Layer
+from chat_app.session import Session
+from chat_app.uncertainty import Calibration, estimate_area
 from spex_model.imaging.areas import mask_area_m2, to_wgs84
 from spex_model.imaging.errors import BandsError
 from spex_model.imaging.indices import canonical_index, compute_index, prior_for
@@ -59,9 +61,7 @@ def layer_facts(session: Session, layer: Layer) -> dict[str, Any]:
         "largest": [region_facts(region, session) for region in regions[:5]],
         "pixel_size_from": pixel_size_source(session),
     }
-    if (span := area_range_m2(session, layer)) is not None:
-        facts["area_range_m2"] = list(span)
-    return facts
+    return facts | range_facts(session, layer)
 
 
 def pixel_size_source(session: Session) -> str:
@@ -73,18 +73,32 @@ def pixel_size_source(session: Session) -> str:
     return "user" if session.snapshot.gsd_m is not None else "file or option"
 
 
-def area_range_m2(session: Session, layer: Layer) -> tuple[float, float] | None:
-    """(least, most) area: without and with the pixels whose logit lies near the threshold.
+def range_facts(session: Session, layer: Layer) -> dict[str, Any]:
+    """Between which areas the true one may lie, and by what: `area_range_m2`, `area_range_from`, `area_expected_m2`.
 
-    None without probabilities or pixel size, and after steps, which look at regions and not at pixels.
+    By the calibrated probabilities where the weights bring a calibration of the land cover, and then with the expected
+    area (see `uncertainty.estimate_area`); else the areas without and with the pixels whose logit lies near the
+    threshold. Empty without probabilities or pixel size, and after steps, which look at regions and not at pixels.
     """
-    extraction = session.extraction(layer)
+    extraction, scene = session.extraction(layer), session.scene
     logits = extraction.logits
-    if logits is None or session.scene.gsd_m is None or extraction.steps:
-        return None
+    if logits is None or scene.gsd_m is None or extraction.steps:
+        return {}
+    if values := extraction.evidence.get("calibration"):
+        estimate = estimate_area(logits, scene, Calibration(**values))
+        if estimate is None:
+            return {}
+        return {
+            "area_range_m2": [round(estimate.least_m2, 2), round(estimate.most_m2, 2)],
+            "area_range_from": "calibrated probabilities, 90 %",
+            "area_expected_m2": round(estimate.expected_m2, 2),
+        }
     limit = np.log(extraction.threshold / (1 - extraction.threshold))
-    least, most = (mask_area_m2((logits > edge) & session.scene.valid, session.scene) for edge in (limit + ROUGH_LOGIT, limit - ROUGH_LOGIT))  # fmt: skip
-    return None if least is None or most is None else (round(least, 2), round(most, 2))
+    edges = (limit + ROUGH_LOGIT, limit - ROUGH_LOGIT)
+    least, most = (mask_area_m2((logits > edge) & scene.valid, scene) for edge in edges)
+    if least is None or most is None:
+        return {}
+    return {"area_range_m2": [round(least, 2), round(most, 2)], "area_range_from": "pixels near the threshold"}
 
 
 def evidence_facts(session: Session, layer: Layer) -> dict[str, Any]:
@@ -99,6 +113,8 @@ def evidence_facts(session: Session, layer: Layer) -> dict[str, Any]:
         "steps": [step.op for step in extraction.steps],
     }
     outside = scene.valid & ~mask
+    if extraction.method == "change":
+        return {**facts, "reason": extraction.evidence["reason"]}
     if prior.index is not None and prior.values is not None:
         facts |= {"index": prior.index, "threshold": prior.threshold, "reason": prior.reason}
         facts["mean_inside"], facts["mean_outside"] = _mean(prior.values, mask), _mean(prior.values, outside)

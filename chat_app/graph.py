@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import logging
-import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypedDict, cast
+from typing import Any, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 
 from chat_app import actions, answers, explain, facts
-from chat_app.errors import ChatError, MessageError, PlanError, SessionNotFound
+from chat_app.change import find_change, show_change
+from chat_app.change_words import found_change_words
+from chat_app.checkpoints import close_checkpointer, open_checkpointer
+from chat_app.errors import ChatError, MessageError, PlanError
 from chat_app.extract import Found, extract
+from chat_app.marks import NO_MARKS, Marks
 from chat_app.outcome import Outcome
+from chat_app.painting import painter
 from chat_app.plan import Plan
 from chat_app.planner import ask_model, read_message, resolve
-from chat_app.refine import refine
+from chat_app.refine import Paint, refine
 from chat_app.session import Session
 from chat_app.settings import Settings
 from chat_app.steps import RefinementStep
 from chat_app.store import SessionStore
+from chat_app.turn_state import WORK, TurnState, begin, check_message, marks_of, route
+from chat_app.turn_thread import RunningTurn
 from chat_app.turns import Event, LayerReady, TextDelta, Turn, TurnDone
 from spex_model.imaging.errors import ImagingError
 from spex_model.serving.errors import ServingError
@@ -33,49 +37,11 @@ from spex_model.serving.protocol import Runtime
 
 log = logging.getLogger(__name__)
 
-_ANSWERED = frozenset(
-    {
-        "measure",
-        "count",
-        "locate",
-        "list",
-        "describe",
-        "explain",
-        "compare",
-        "help",
-        "small_talk",
-        "out_of_scope",
-        "clarify",
-    }
-)
 _SENTENCES = (ChatError, ImagingError, ServingError)
-
-
-class TurnState(TypedDict, total=False):
-    """What the graph carries and the checkpointer stores: ids and text, never arrays."""
-
-    session_id: str
-    message: str
-    points: list[tuple[int, int]]
-    plan: dict[str, Any]
-    reader: str
-    reply: str
-    facts: dict[str, Any]
-    changed: list[str]
-    options: list[str]
-    error: str | None
-    model_text: str
 
 
 class Stopped(Exception):
     """The person stopped the turn, or left."""
-
-
-def open_checkpointer(settings: Settings) -> BaseCheckpointSaver[Any]:
-    """The SQLite checkpointer under the data folder."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(settings.data_dir / "conversations.sqlite", check_same_thread=False)
-    return SqliteSaver(connection)
 
 
 class Conversation:
@@ -108,7 +74,7 @@ class Conversation:
         if self.runtime is None or not self.settings.use_model_planner:
             return
         try:
-            ask_model("hello", [], self.runtime, self.settings)
+            ask_model("hello", [], None, self.runtime, self.settings)
         except (ServingError, PlanError) as error:
             log.info("warming up failed: %s", error)
 
@@ -117,75 +83,62 @@ class Conversation:
         graph.add_node("plan", self._plan)
         graph.add_node("extract", self._guarded(self._extract))
         graph.add_node("refine", self._guarded(self._refine))
+        graph.add_node("change", self._guarded(self._change))
         graph.add_node("act", self._guarded(self._act))
         graph.add_node("answer", self._guarded(self._answer))
         graph.add_node("reply", self._reply)
         graph.add_edge(START, "plan")
-        graph.add_conditional_edges("plan", _route, ["extract", "refine", "act", "answer"])
-        for node in ("extract", "refine", "act", "answer"):
+        graph.add_conditional_edges("plan", route, list(WORK))
+        for node in WORK:
             graph.add_edge(node, "reply")
         graph.add_edge("reply", END)
         return graph
 
     def run_turn(
-        self, session_id: str, message: str, *, points: Sequence[tuple[int, int]] = (), plan: Plan | None = None
+        self, session_id: str, message: str, *, marks: Marks = NO_MARKS, plan: Plan | None = None
     ) -> Iterator[Event]:
         """Answer one message: TextDelta as text is written, LayerReady for each new mask, TurnDone at the end.
 
-        points are clicked (row, column) pixels of the scene. A given `plan` is done without reading the message.
-        Raises SessionNotFound for an unknown session; whatever
-        else goes wrong becomes a sentence in the turn. Closing the iterator stops the turn and leaves no change.
+        `marks` are what the person clicked and drew in the picture. A given `plan` is done without reading the message.
+        Raises SessionNotFound for an unknown session; whatever else goes wrong becomes a sentence in the turn. Closing
+        the iterator stops the turn and leaves no change.
         """
-        session = self.store.open(session_id)
-        events: queue.SimpleQueue[Event | BaseException | None] = queue.SimpleQueue()
-        stop = threading.Event()
-
-        def work() -> None:
-            try:
-                with session.lock:
-                    self._stops[session_id] = stop
-                    try:
-                        self._run(session, message, points, plan, events.put)
-                    finally:
-                        del self._stops[session_id]
-            except BaseException as error:
-                events.put(error)
-            finally:
-                events.put(None)
-
-        threading.Thread(target=work, name=f"turn-{session_id[:8]}", daemon=True).start()
+        turn = self.start_turn(session_id, message, marks=marks, plan=plan)
         try:
-            while (event := events.get()) is not None:
-                if isinstance(event, BaseException):
-                    raise event
-                yield event
+            yield from turn.events()
         finally:
-            stop.set()
+            turn.stop()
+
+    def start_turn(
+        self, session_id: str, message: str, *, marks: Marks = NO_MARKS, plan: Plan | None = None
+    ) -> RunningTurn:
+        """Like `run_turn`, but the turn begins at once and goes on when nobody listens any more."""
+        session = self.store.open(session_id)
+
+        def work(emit: Callable[[Event], None], stop: threading.Event) -> None:
+            with session.lock:
+                self._stops[session_id] = stop
+                try:
+                    self._run(session, message, marks, plan, emit)
+                finally:
+                    del self._stops[session_id]
+
+        return RunningTurn(f"turn-{session_id[:8]}", work)
 
     def _run(
         self,
         session: Session,
         message: str,
-        points: Sequence[tuple[int, int]],
+        marks: Marks,
         plan: Plan | None,
         emit: Callable[[Event], None],
     ) -> None:
         began = time.monotonic()
-        state: TurnState = {"session_id": session.id, "message": message, "points": list(points)}
+        state = begin(session.id, message, marks, plan)
         try:
-            _check_message(message, self.settings)
+            check_message(message, self.settings)
             config: Any = {"configurable": {"thread_id": session.id}}
-            fresh: TurnState = {
-                "plan": plan.to_dict() if plan else {},
-                "reply": "",
-                "facts": {},
-                "changed": [],
-                "options": [],
-                "error": None,
-                "model_text": "",
-                "reader": "none",
-            }
-            given: Any = {**fresh, **state}
+            given: Any = state
             for event in self._graph.stream(given, config, stream_mode="custom"):
                 emit(cast(Event, event))
             state = cast(TurnState, self._graph.get_state(config).values)
@@ -222,9 +175,12 @@ class Conversation:
     def _plan(self, state: TurnState) -> dict[str, Any]:
         session = self.store.open(state["session_id"])
         if state["plan"]:
-            return {"plan": resolve(Plan.model_validate(state["plan"]), session).to_dict()}
-        reading = read_message(state["message"], session, self.runtime, self.settings)
-        return {"plan": reading.plan.to_dict(), "reader": reading.reader}
+            plan, reader = resolve(Plan.model_validate(state["plan"]), session), "none"
+        else:
+            reading = read_message(state["message"], session, self.runtime, self.settings)
+            plan, reader = reading.plan, reading.reader
+        marked = marks_of(state).fill_in(plan.steps)
+        return {"plan": plan.model_copy(update={"steps": marked}).to_dict(), "reader": reader}
 
     def _guarded(self, work: Callable[[Plan, Session, TurnState], Outcome]) -> Any:
         """A node that turns errors with a sentence into the reply; the session is as it was before."""
@@ -244,14 +200,7 @@ class Conversation:
         return node
 
     def _extract(self, plan: Plan, session: Session, state: TurnState) -> Outcome:
-        write = get_stream_writer()
-        stop = self._stops.get(session.id)
-
-        def say(delta: str) -> None:
-            if stop is not None and stop.is_set():
-                raise Stopped("Stopped before it was done; nothing was changed.")
-            write(TextDelta(delta))
-
+        write, say = get_stream_writer(), self._teller(session)
         if plan.correction and session.can_undo:
             session.undo()
         found = []
@@ -259,9 +208,9 @@ class Conversation:
             if number:
                 write(TextDelta("\n\n"))
             found.append(extract(session, land_cover, self.runtime, self.settings, index=plan.index, say=say))
-        steps = actions.with_points(plan.steps, state["points"])
+        paint = painter(session, self.runtime)
         with session.change(f"extract {' and '.join(plan.land_covers)}"):
-            results = [_show(session, one, steps) for one in found]
+            results = [_show(session, one, plan.steps, paint) for one in found]
         for layer_id, _, _ in results:
             write(LayerReady(layer_id))
         measured = {facts_["layer"]: facts_ for _, facts_, _ in results}
@@ -272,8 +221,29 @@ class Conversation:
             model_text="\n\n".join(one.model_text for one in found),
         )
 
+    def _teller(self, session: Session) -> Callable[[str], None]:
+        """Passes text on as it is written, and ends the turn when it was stopped."""
+        write, stop = get_stream_writer(), self._stops.get(session.id)
+
+        def say(delta: str) -> None:
+            if stop is not None and stop.is_set():
+                raise Stopped("Stopped before it was done; nothing was changed.")
+            write(TextDelta(delta))
+
+        return say
+
+    def _change(self, plan: Plan, session: Session, state: TurnState) -> Outcome:
+        layer, write = session.find_layer(plan.target), get_stream_writer()
+        change = find_change(session, layer, self.runtime, self.settings, self._teller(session))
+        with session.change("compare with another image"):
+            shown = show_change(session, layer, change)
+        for one in shown:
+            write(LayerReady(one.id))
+        changed = tuple(one.id for one in shown)
+        return Outcome(found_change_words(change.facts), {"change": change.facts}, changed)
+
     def _refine(self, plan: Plan, session: Session, state: TurnState) -> Outcome:
-        outcome = actions.apply_refinement(plan, session, state["points"])
+        outcome = actions.apply_refinement(plan, session, self.runtime)
         for layer_id in outcome.changed:
             get_stream_writer()(LayerReady(layer_id))
         return outcome
@@ -292,27 +262,12 @@ class Conversation:
         """Free the runtime and the database."""
         if self.runtime is not None:
             self.runtime.close()
-        if isinstance(self._checkpointer, SqliteSaver):
-            self._checkpointer.conn.close()
+        close_checkpointer(self._checkpointer)
 
 
-def _route(state: TurnState) -> str:
-    intent = state["plan"]["intent"]
-    if intent in ("extract", "refine"):
-        return intent
-    return "answer" if intent in _ANSWERED else "act"
-
-
-def _check_message(message: str, settings: Settings) -> None:
-    if not message.strip():
-        raise MessageError('The message is empty. Say what you want to see, for example "show me the water".')
-    if len(message) > settings.max_message_chars:
-        raise MessageError(
-            f"The message has {len(message):,} characters; up to {settings.max_message_chars:,} are read. Please say it shorter."
-        )
-
-
-def _show(session: Session, found: Found, steps: Sequence[RefinementStep]) -> tuple[str, dict[str, Any], str]:
+def _show(
+    session: Session, found: Found, steps: Sequence[RefinementStep], paint: Paint | None
+) -> tuple[str, dict[str, Any], str]:
     """Put an extraction on the layer list: the layer's id, its facts, and the words for them."""
     layer = session.add_layer(found.extraction)
     measured = facts.layer_facts(session, layer)
@@ -323,11 +278,8 @@ def _show(session: Session, found: Found, steps: Sequence[RefinementStep]) -> tu
     if found.trouble:
         reply = f"{found.trouble} {reply}"
     if steps:
-        layer = session.replace_extraction(layer, refine(found.extraction, tuple(steps), session))
+        layer = session.replace_extraction(layer, refine(found.extraction, tuple(steps), session, paint))
         after = facts.layer_facts(session, layer)
         reply += " " + explain.change_words(measured, after, ", then ".join(map(actions.step_words, steps)))
         measured = after
     return layer.id, measured, reply
-
-
-__all__ = ["Conversation", "SessionNotFound", "Stopped", "TurnState", "open_checkpointer"]

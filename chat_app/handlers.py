@@ -4,101 +4,44 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from chat_app.clicks import click_words
+from chat_app.clicks import mark_words
+from chat_app.corrections import polygon_mask
 from chat_app.downloads import bundle, write_download
 from chat_app.engine import Engine, Talks
-from chat_app.errors import ChatError, SessionNotFound
+from chat_app.errors import ChatError
 from chat_app.examples import ExampleImages
-from chat_app.markup import Chip, SessionLine
-from chat_app.render import Frame, choose_composite, composite_url, draw_picture, legend_entries
+from chat_app.marks import NO_MARKS, Marks, uses_marks
+from chat_app.page_sessions import BUSY_HINT, NO_IMAGE_HINT, SessionPages
+from chat_app.render import Frame, choose_composite, composite_url, draw_picture
 from chat_app.running import RunningTurns
 from chat_app.session import Session
 from chat_app.turns import LayerReady, TextDelta, Turn
-from chat_app.view import BrowserRecord, Points, Said, View, said_so_far, suggest
-from spex_model.imaging.composites import available_composites
+from chat_app.view import BrowserRecord, Said, View, said_so_far, suggest
 from spex_model.imaging.errors import ImagingError
 
 log = logging.getLogger(__name__)
 
 EMPTY_HINT = "Write what you want to see, for example “show me the water”."
-NO_IMAGE_HINT = "Open an image first: upload one, or pick an example. Your words stay in the box."
+WHAT_CHANGED = "what changed?"
 WORKING = "Looking at the image …"
-BUSY_HINT = "A message is being answered just now; try that again in a moment."
+MAX_CORNERS = 500
+"""Corners of a drawn outline that are taken; a hand does not draw finer."""
 _STREAM_SECONDS = 0.08
 """Text reaches the page at most this often, so that many readers don't crowd the server."""
-_CLICK_OPS = frozenset({"keep_clicked", "drop_clicked"})
+_CORRECTIONS = {"add": "add this", "remove": "remove this"}
+"""What a click says by itself while the picture is in one of these modes."""
 
 
-class Page:
+class Page(SessionPages):
     """The handlers of one chat; holds no state of any visitor: a visitor's `BrowserRecord` comes with each call."""
 
     def __init__(self, engine: Engine, examples: ExampleImages) -> None:
-        self._engine = engine
-        self._store = engine.store
-        self.examples = examples
+        super().__init__(engine, examples)
         self._running = RunningTurns()
-
-    def load(self, browser: BrowserRecord, composite: str | None = None) -> View:
-        """The page as this browser left it; a session that is gone leaves a sentence."""
-        if browser.current is None:
-            return self._start_view(browser)
-        try:
-            return self._session_view(self._store.open(browser.current), browser, composite)
-        except (ChatError, ImagingError) as error:
-            log.info("session can't be reopened", exc_info=error)
-            return self._start_view(browser.forget(browser.current), notice=str(error))
-
-    def open_image(self, browser: BrowserRecord, path: Path | None) -> View:
-        """Start a session on an uploaded image, or say in one sentence why not."""
-        if path is None:
-            return View(notice="")
-        try:
-            session = self._store.create(path)
-        except (ImagingError, ChatError) as error:
-            return View(notice=str(error))
-        except Exception:
-            log.exception("opening %s failed", path.name)
-            return View(notice=f"{path.name} could not be opened; the log tells why. Try another file.")
-        return self._session_view(session, browser.enter(session.id), None)
-
-    def open_example(self, browser: BrowserRecord, key: str) -> View:
-        """Start a session on an example image."""
-        path = self.examples.path(key)
-        return self.open_image(browser, path) if path else View(notice="There is no such example.")
-
-    def reopen(self, browser: BrowserRecord, session_id: str) -> View:
-        """Go to another session of this browser."""
-        if session_id not in browser.known:
-            return View(hint="This session is not one of yours.")
-        return self.load(browser.enter(session_id))
-
-    def new_image(self, browser: BrowserRecord) -> View:
-        """Back to the start page; the session stays in the list."""
-        return self._start_view(browser.leave())
-
-    def rename(self, browser: BrowserRecord, title: str) -> View:
-        """Give the current session another title."""
-        if browser.current is None or not title.strip():
-            return View(hint="Write a title first." if browser.current else NO_IMAGE_HINT)
-        try:
-            self._store.rename(browser.current, title)
-        except ChatError as error:
-            return View(hint=str(error))
-        return View(sessions=self._session_lines(browser), title=title.strip()[:80], hint="")
-
-    def delete(self, browser: BrowserRecord) -> View:
-        """Remove the current session with its image and layers, for good."""
-        if browser.current is None:
-            return View(hint="No session is open.")
-        try:
-            self._store.delete(browser.current)
-        except SessionNotFound as error:
-            log.info("session to delete is gone", exc_info=error)
-        return self._start_view(browser.forget(browser.current))
 
     def choose_composite(self, browser: BrowserRecord, composite: str) -> View:
         """Show the image in other colours."""
@@ -107,7 +50,7 @@ class Page:
             return View(hint=NO_IMAGE_HINT)
         return View(base=composite_url(session.scene, choose_composite(session.scene, composite)))
 
-    def press_layer(self, browser: BrowserRecord, layer_id: str, action: str, points: Points) -> View:
+    def press_layer(self, browser: BrowserRecord, layer_id: str, action: str, marks: Marks) -> View:
         """Show or hide a layer ("eye"), or let "it" mean this layer ("pick")."""
         session = self._current(browser)
         if session is None:
@@ -126,9 +69,9 @@ class Page:
             return View(hint=str(error))
         finally:
             session.lock.release()
-        return self._layers_view(session, points)
+        return self._layers_view(session, marks)
 
-    def click(self, browser: BrowserRecord, place: tuple[float, float], points: Points, *, add: bool) -> View:
+    def click(self, browser: BrowserRecord, place: tuple[float, float], marks: Marks, *, add: bool) -> View:
         """Mark the scene pixel under a place on the picture (x, y 0-1), and tell what is there."""
         session = self._current(browser)
         if session is None:
@@ -136,13 +79,37 @@ class Page:
         pixel = Frame.of(session.scene).scene_pixel(*place)
         if pixel is None:
             return View()
-        marked = (*points, pixel)[-8:] if add else (pixel,)
         self._mean_layer_at(session, pixel)
+        return self._marked_view(session, Marks(points=(*marks.points, pixel)[-8:] if add else (pixel,)))
+
+    def correct(self, browser: BrowserRecord, place: tuple[float, float], mode: str, composite: str) -> Iterator[View]:
+        """Add or remove what lies under a place on the picture, in the active layer, as if it were clicked and said."""
+        session = self._current(browser)
+        pixel = None if session is None else Frame.of(session.scene).scene_pixel(*place)
+        if session is None or session.active_layer is None:
+            yield View(hint="There is no layer to correct yet. Ask for one first." if session else NO_IMAGE_HINT)
+        elif pixel is not None and mode in _CORRECTIONS:
+            yield from self.send(browser, _CORRECTIONS[mode], composite, Marks(points=(pixel,)), typed=False)
+
+    def draw(self, browser: BrowserRecord, corners: Sequence[tuple[float, float]]) -> View:
+        """Mark a polygon of places on the picture (x, y 0-1), and tell what lies in it."""
+        session = self._current(browser)
+        if session is None:
+            return View(hint=NO_IMAGE_HINT)
+        area = Frame.of(session.scene).scene_polygon(corners[:MAX_CORNERS])
+        try:
+            polygon_mask(area, session.scene.shape)
+        except ChatError as error:
+            return View(hint=str(error))
+        return self._marked_view(session, Marks(area=area))
+
+    def _marked_view(self, session: Session, marks: Marks) -> View:
         return replace(
-            self._layers_view(session, marked),
-            points=marked,
-            click_text=click_words(session, marked),
-            chips=suggest(session, marked),
+            self._layers_view(session, marks),
+            marks=marks,
+            click_text=mark_words(session, marks),
+            chips=suggest(session, marks),
+            hint="",
         )
 
     def _mean_layer_at(self, session: Session, pixel: tuple[int, int]) -> None:
@@ -156,12 +123,12 @@ class Page:
         finally:
             session.lock.release()
 
-    def clear_points(self, browser: BrowserRecord) -> View:
+    def clear_marks(self, browser: BrowserRecord) -> View:
         """Take the marks off the picture."""
         session = self._current(browser)
         if session is None:
-            return View(points=(), click_text="")
-        return View(picture=draw_picture(session), points=(), click_text="", chips=suggest(session))
+            return View(marks=NO_MARKS, click_text="")
+        return View(picture=draw_picture(session), marks=NO_MARKS, click_text="", chips=suggest(session))
 
     def export(self, browser: BrowserRecord, fmt: str) -> View:
         """Write the active layer to a file that only this answer names."""
@@ -177,8 +144,17 @@ class Page:
             return View(hint="The layer could not be written; the log tells why. Another format may work.")
         return View(file=str(path), hint="")
 
-    def send(self, browser: BrowserRecord, text: str, composite: str, points: Points) -> Iterator[View]:
-        """Answer a message: the text as it is written, layers as they come, and at last the whole page."""
+    def send(
+        self, browser: BrowserRecord, text: str, composite: str, marks: Marks, *, typed: bool = True
+    ) -> Iterator[View]:
+        """Answer a message: the text as it is written, layers as they come, and at last the whole page.
+
+        What was not `typed` (a pressed button, a click) leaves alone what stands half written in the message box.
+        """
+        views = self._send(browser, text, composite, marks)
+        yield from views if typed else (replace(view, typed=None) for view in views)
+
+    def _send(self, browser: BrowserRecord, text: str, composite: str, marks: Marks) -> Iterator[View]:
         text = text.strip()
         if not text:
             yield View(hint=EMPTY_HINT)
@@ -195,7 +171,15 @@ class Page:
                 messages=(*said, Said(f"{self._engine.status().text} Send it again then.")), typed=text, busy=False
             )
             return
-        yield from self._answer(conversation, session, browser, text, composite, points, said)
+        yield from self._answer(conversation, session, browser, text, composite, marks, said)
+
+    def compare_with(self, browser: BrowserRecord, path: Path | None, composite: str, *, newer: bool) -> Iterator[View]:
+        """Take a second image, and say at once what changed in the active layer where there is one."""
+        added = self.add_other(browser, path, newer=newer)
+        yield added
+        session = self._current(browser)
+        if added.chips is not None and session is not None and session.active_layer is not None:
+            yield from self.send(browser, WHAT_CHANGED, composite, NO_MARKS, typed=False)
 
     def stop(self, browser: BrowserRecord) -> View:
         """Stop the answer that is being written; what was there before stays."""
@@ -221,90 +205,31 @@ class Page:
         browser: BrowserRecord,
         text: str,
         composite: str,
-        points: Points,
+        marks: Marks,
         said: tuple[Said, ...],
     ) -> Iterator[View]:
         written, shown_at, done, before = "", 0.0, None, len(session.turns)
-        for event in self._running.run(conversation, session, text, points):
+        for event in self._running.run(conversation, session, text, marks):
             if isinstance(event, TextDelta):
                 written += event.text
                 if time.monotonic() - shown_at > _STREAM_SECONDS:
                     shown_at = time.monotonic()
                     yield View(messages=(*said, Said(written + " …")))
             elif isinstance(event, LayerReady):
-                yield self._layers_view(session, points)
+                yield self._layers_view(session, marks)
             else:
                 done = event.turn
         if done is None and len(session.turns) == before:
             sorry = "Something went wrong while I answered; the log tells why. Nothing is lost: try it again."
-            yield View(messages=(*said, Said(sorry)), chips=suggest(session, points), typed=text, busy=False)
+            yield View(messages=(*said, Said(sorry)), chips=suggest(session, marks), typed=text, busy=False)
             return
         last = done or session.turns[-1]
-        view = self._session_view(session, browser, composite, () if _used_points(last) else points)
+        view = self._session_view(session, browser, composite, NO_MARKS if _used_marks(last) else marks)
         yield replace(view, file=_exported(last))
 
-    def _current(self, browser: BrowserRecord) -> Session | None:
-        if browser.current is None:
-            return None
-        try:
-            return self._store.open(browser.current)
-        except (ChatError, ImagingError) as error:
-            log.info("the current session can't be opened", exc_info=error)
-            return None
 
-    def _start_view(self, browser: BrowserRecord, notice: str = "") -> View:
-        chips = tuple(Chip(f"open {card.title}", example=card.key) for card in self.examples.cards())
-        return View(
-            browser=browser, open_image=False, messages=(), chips=chips, legend=(), points=(), click_text="",
-            download_name="", title="", sessions=self._session_lines(browser), notice=notice, hint="", busy=False,
-        )  # fmt: skip
-
-    def _session_view(
-        self, session: Session, browser: BrowserRecord, composite: str | None, points: Points = ()
-    ) -> View:
-        kind = choose_composite(session.scene, composite)
-        return replace(
-            self._layers_view(session, points),
-            base=composite_url(session.scene, kind),
-            browser=browser,
-            open_image=True,
-            messages=said_so_far(session),
-            chips=suggest(session, points),
-            scene=session.scene,
-            composites=available_composites(session.scene),
-            composite=kind,
-            points=points,
-            click_text=click_words(session, points) if points else "",
-            title=session.title,
-            sessions=self._session_lines(browser),
-            notice="",
-            hint="",
-            busy=False,
-        )
-
-    def _layers_view(self, session: Session, points: Points) -> View:
-        active = session.active_layer
-        return View(
-            picture=draw_picture(session, points=points),
-            legend=legend_entries(session),
-            download_name=active.name if active else "",
-        )
-
-    def _session_lines(self, browser: BrowserRecord) -> tuple[SessionLine, ...]:
-        found = []
-        for session_id in browser.known:
-            try:
-                info = self._store.info(session_id)
-            except SessionNotFound:
-                continue
-            day = time.strftime("%d %b, %H:%M", time.localtime(info.updated))
-            count = f"{info.turns} message{'s' if info.turns != 1 else ''}"
-            found.append(SessionLine(info.id, info.title, f"{count} · {day}", info.id == browser.current))
-        return tuple(found)
-
-
-def _used_points(turn: Turn) -> bool:
-    return turn.plan is not None and any(step.op in _CLICK_OPS for step in turn.plan.steps)
+def _used_marks(turn: Turn) -> bool:
+    return turn.plan is not None and uses_marks(turn.plan.steps)
 
 
 def _exported(turn: Turn) -> str | None:

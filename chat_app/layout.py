@@ -9,6 +9,7 @@ import gradio as gr
 
 from chat_app.downloads import FORMATS
 from chat_app.examples import ExampleImages
+from chat_app.marks import NO_MARKS
 from chat_app.markup import examples_html, legend_html, notice_html, sessions_html, status_html
 from chat_app.render import ASSETS
 from chat_app.settings import Settings
@@ -42,7 +43,7 @@ class Components:
     """Every component that a view can reach or a handler reads."""
 
     browser: gr.BrowserState
-    points: gr.State
+    marks: gr.State
     status: gr.HTML
     timer: gr.Timer
     chat: gr.Chatbot
@@ -68,6 +69,10 @@ class Components:
     downloads: dict[str, gr.Button]
     file: gr.DownloadButton
     about: gr.HTML
+    everything: gr.Button
+    other: gr.File
+    other_when: gr.Radio
+    other_text: gr.HTML
     title: gr.Textbox
     rename: gr.Button
     delete: gr.Button
@@ -79,9 +84,9 @@ class Components:
     def outputs(self) -> list[gr.components.Component]:
         """All that a view may change."""
         return [
-            self.browser, self.points, self.chat, self.chips, self.box, self.send, self.stop, self.hint, self.start, self.upload, self.notice,
+            self.browser, self.marks, self.chat, self.chips, self.box, self.send, self.stop, self.hint, self.start, self.upload, self.notice,
             self.image, self.viewer, self.click_row, self.click_text, self.panel, self.legend, self.composite,
-            self.download_title, *self.downloads.values(), self.file, self.about, self.title, self.delete_now,
+            self.download_title, *self.downloads.values(), self.file, self.about, self.other, self.other_text, self.title, self.delete_now,
             self.sessions, self.new_image,
         ]  # fmt: skip
 
@@ -104,7 +109,7 @@ def lay_out(settings: Settings, examples: ExampleImages, status: Status) -> Comp
     """Make all components, inside a `gr.Blocks`."""
     made: dict[str, Any] = {
         "browser": gr.BrowserState(None, storage_key=_STORAGE_KEY, secret=_STORAGE_SECRET),
-        "points": gr.State(()),
+        "marks": gr.State(NO_MARKS),
         "timer": gr.Timer(4),
     }
     with gr.Sidebar(open=False, width=300, elem_id="sidebar"):
@@ -191,10 +196,20 @@ def _panel() -> dict[str, Any]:
     download_title = plain("download-title", notice_html("Download", "heading"))
     with gr.Row(elem_id="downloads"):
         downloads = {key: gr.Button(name, size="sm", min_width=80, interactive=False) for key, name in FORMATS.items()}
+        everything = gr.Button("Everything (zip)", size="sm", min_width=80, elem_id="everything")
     file = gr.DownloadButton(elem_id="download-file", elem_classes="unseen")
+    with gr.Accordion("Compare with another image", open=False, elem_id="compare-box"):
+        other_when = gr.Radio(
+            [("it is newer", "newer"), ("it is older", "older")], value="newer", show_label=False, elem_id="other-when"
+        )
+        other = gr.File(
+            elem_id="other", file_types=IMAGE_TYPES, show_label=False, height=120, type="filepath", file_count="single"
+        )
+        other_text = plain("other-text")
     with gr.Accordion("About this image", open=True, elem_id="about-box"):
         about = plain("about")
     return {
         "legend": legend, "opacity": opacity, "composite": composite, "download_title": download_title,
-        "downloads": downloads, "file": file, "about": about,
+        "downloads": downloads, "file": file, "about": about, "everything": everything, "other": other,
+        "other_when": other_when, "other_text": other_text,
     }  # fmt: skip

@@ -17,7 +17,7 @@ Colour = Literal[
 ExportFormat = Literal["geotiff", "geojson", "png", "gpkg"]
 Quantity = Literal["area", "share", "perimeter", "mean_area", "index", "distance", "condition"]
 Intent = Literal[
-    "extract", "refine", "measure", "count", "locate", "list", "describe", "explain", "compare", "show", "hide",
+    "extract", "refine", "measure", "count", "locate", "list", "describe", "explain", "compare", "change", "show", "hide",
     "rename", "delete", "colour", "export", "undo", "redo", "reset", "back_to", "set_pixel_size", "set_bands", "help",
     "small_talk", "out_of_scope", "clarify",
 ]  # fmt: skip
@@ -36,6 +36,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "describe": ("target",),
     "explain": ("target",),
     "compare": ("target", "other"),
+    "change": ("target",),
     "show": ("target",),
     "hide": ("target",),
     "delete": ("target",),
@@ -98,8 +99,15 @@ class Plan(Compact):
         }
 
     def to_json(self) -> str:
-        """The compact JSON that the language model writes: `{"intent":"extract","land_covers":["water"]}`."""
-        return json.dumps(self.to_dict(), separators=(",", ":"), ensure_ascii=False)
+        """The compact JSON that the language model writes: `{"intent":"extract","land_covers":["water"]}`.
+
+        What was marked in the picture is no business of it, and left out.
+        """
+        values = self.to_dict()
+        if self.steps:
+            steps = values["steps"]
+            values["steps"] = [{name: step[name] for name in step if name not in _FILLED_IN} for step in steps]
+        return json.dumps(values, separators=(",", ":"), ensure_ascii=False)
 
 
 def plan_schema() -> dict[str, Any]:
@@ -108,10 +116,10 @@ def plan_schema() -> dict[str, Any]:
     Keys stand in the order in which the language model writes them. Number ranges are left to `read_plan_json`,
     since not every grammar backend takes them.
     """
-    full = Plan.model_json_schema()
+    full = _taught(Plan.model_json_schema())
     fields = {name: _tidy(spec) for name, spec in full["properties"].items()}
     groups: dict[tuple[str, ...], list[str]] = {}
-    for intent in INTENTS:
+    for intent in (name for name in INTENTS if name not in UNTAUGHT_INTENTS):
         groups.setdefault(_FIELDS.get(intent, ()), []).append(intent)
     order = list(Plan.model_fields)
     alternatives = []
@@ -130,6 +138,21 @@ def plan_schema() -> dict[str, Any]:
     return {"anyOf": alternatives, "$defs": {name: _tidy(spec) for name, spec in full["$defs"].items()}}
 
 
+UNTAUGHT_INTENTS = frozenset({"change"})
+UNTAUGHT_STEPS = frozenset({"AddHere", "RemoveHere", "KeepInside", "DropInside", "AddInside"})
+"""What only the rules read: the language model has no lessons for it, and its grammar is without."""
+
+
+def _taught(schema: dict[str, Any]) -> dict[str, Any]:
+    """The full schema without the steps that the language model was never taught."""
+    unwanted = {f"#/$defs/{name}" for name in UNTAUGHT_STEPS}
+    definitions = {name: spec for name, spec in schema["$defs"].items() if name not in UNTAUGHT_STEPS}
+    items = schema["properties"]["steps"]["items"]
+    choices = [choice for choice in items["oneOf"] if choice.get("$ref") not in unwanted]
+    steps = {**schema["properties"]["steps"], "items": {**items, "oneOf": choices}}
+    return {**schema, "$defs": definitions, "properties": {**schema["properties"], "steps": steps}}
+
+
 def _filled(spec: dict[str, Any]) -> dict[str, Any]:
     return {**spec, "minItems": 1} if spec.get("type") == "array" else spec
 
@@ -137,6 +160,10 @@ def _filled(spec: dict[str, Any]) -> dict[str, Any]:
 _DROPPED = {
     "title", "description", "default", "discriminator", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
 }  # fmt: skip
+
+
+_FILLED_IN = frozenset({"points", "polygon"})
+"""Fields of steps that the chat fills in with what was marked in the picture; the language model never sees them."""
 
 
 def _tidy(spec: Any) -> Any:
@@ -151,7 +178,7 @@ def _tidy(spec: Any) -> Any:
     tidied: dict[str, Any] = {}
     for key, value in spec.items():
         if key == "properties":
-            tidied[key] = {name: _tidy(item) for name, item in value.items()}
+            tidied[key] = {name: _tidy(item) for name, item in value.items() if name not in _FILLED_IN}
         elif key not in _DROPPED:
             tidied["anyOf" if key == "oneOf" else key] = _tidy(value)
     if "op" in tidied.get("properties", {}):

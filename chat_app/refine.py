@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from chat_app import corrections
 from chat_app.arrays import BoolArray
 from chat_app.errors import PixelSizeNeeded, StepError
-from chat_app.session import Extraction, Session
+from chat_app.layers import Extraction
+from chat_app.session import Session
 from chat_app.steps import RefinementStep
 from spex_model.imaging import masks
 from spex_model.imaging.areas import pixel_areas_m2
 from spex_model.imaging.indices import compute_index
 from spex_model.imaging.scene import Scene
+from spex_model.serving.protocol import Point
 
+Paint = Callable[[Extraction, tuple[Point, ...]], npt.NDArray[np.floating] | None]
+"""Asks the decoder for an extraction's logits (H, W) with clicks beside its reply; None where it can't be asked."""
 M2_PER_UNIT = {"m2": 1.0, "ha": 1e4, "km2": 1e6, "acres": 4046.8564224}
 STRICTER_LOGIT = 0.85
 """How far one "stricter" or "looser" moves the threshold, in logits: from 50 % to 70 % or 30 %."""
@@ -41,16 +48,10 @@ def distance_px(value: float, unit: str, scene: Scene) -> float:
     return value / scene.gsd_m
 
 
-def _threshold_mask(extraction: Extraction, threshold: float) -> BoolArray:
-    logits = extraction.logits
-    if logits is None:
-        raise StepError("This layer is an index mask without probabilities; name another index value instead.")
-    limit = float(np.log(threshold / (1 - threshold)))
-    return np.asarray(logits > limit)
-
-
-def apply_step(mask: BoolArray, step: RefinementStep, session: Session) -> BoolArray:
-    """One step on a mask (H, W) bool. Raises StepError or LayerNotFound with a sentence."""
+def apply_step(
+    mask: BoolArray, step: RefinementStep, session: Session, logits: npt.NDArray[np.floating] | None = None
+) -> BoolArray:
+    """One step on a mask (H, W) bool of a layer with these logits. Raises StepError or LayerNotFound with a sentence."""
     scene, valid, values = session.scene, session.scene.valid, step.model_dump()
     match step.op:
         case "keep_largest" | "keep_smallest" | "drop_largest":
@@ -80,10 +81,19 @@ def apply_step(mask: BoolArray, step: RefinementStep, session: Session) -> BoolA
         case "index_below":
             return masks.where_index(mask, compute_index(scene, values["index"]), below=values["value"])
         case "keep_clicked" | "drop_clicked":
-            if not values["points"]:
-                raise StepError("Click on a region in the picture first, then say what to do with it.")
+            _need_points(values["points"])
             clicked = masks.at_points(mask, values["points"])
             return clicked if step.op == "keep_clicked" else mask & ~clicked
+        case "add_here" | "remove_here":
+            _need_points(values["points"])
+            change = corrections.add_around if step.op == "add_here" else corrections.remove_around
+            return change(mask, values["points"], scene)
+        case "keep_inside":
+            return mask & corrections.polygon_mask(values["polygon"], scene.shape)
+        case "drop_inside":
+            return mask & ~corrections.polygon_mask(values["polygon"], scene.shape)
+        case "add_inside":
+            return corrections.add_inside(mask, values["polygon"], scene, logits)
         case "union" | "intersect" | "subtract" | "near" | "far":
             return _with_layer(mask, step.op, values, session)
         case "same_steps":
@@ -102,28 +112,89 @@ def _with_layer(mask: BoolArray, op: str, values: dict[str, Any], session: Sessi
     return getattr(masks, op)(mask, other, distance_px(values["value"], values["unit"], session.scene))
 
 
-def refine(extraction: Extraction, steps: tuple[RefinementStep, ...], session: Session) -> Extraction:
+def _need_points(points: Sequence[Any]) -> None:
+    if not points:
+        raise StepError("Click on a region in the picture first, then say what to do with it.")
+
+
+def refine(
+    extraction: Extraction, steps: tuple[RefinementStep, ...], session: Session, paint: Paint | None = None
+) -> Extraction:
     """A new extraction after the steps; the given one stays as it is.
 
-    "stricter" and "looser" move the threshold of the stored probabilities and apply the layer's earlier
-    steps again, since those were meant for the layer and not for its first outline.
+    "stricter" and "looser" move the threshold of the stored probabilities, clicks that correct ask the decoder for
+    others by `paint`; both apply the layer's earlier steps again, since those were meant for the layer and not for
+    its first outline.
     """
-    mask, threshold, done = extraction.mask, extraction.threshold, list(extraction.steps)
+    work = _Work(extraction, session, paint)
     for step in steps:
-        if step.op in ("stricter", "looser"):
-            move = STRICTER_LOGIT if step.op == "stricter" else -STRICTER_LOGIT
-            logit = float(np.log(threshold / (1 - threshold))) + move if extraction.logits is not None else 0.0
-            threshold = float(np.clip(1 / (1 + np.exp(-logit)), 0.01, 0.99))
-            mask = _threshold_mask(extraction, threshold)
-            for earlier in done:
-                if earlier.op not in ("stricter", "looser"):
-                    mask = apply_step(mask, earlier, session)
-        else:
-            mask = apply_step(mask, step, session)
-        done.append(step)
-    refined = session.make_extraction(
-        mask, land_cover=extraction.land_cover, method=extraction.method, threshold=threshold, reply=extraction.reply,
-        model_text=extraction.model_text, parent=extraction.id, steps=tuple(done), evidence=extraction.evidence,
-        logits_key=extraction.logits_key,
+        work.do(step)
+    painted: dict[str, Any] = {"logits": work.logits} if work.painted else {"logits_key": extraction.logits_key}
+    return session.make_extraction(
+        work.mask, land_cover=extraction.land_cover, method=extraction.method, threshold=work.threshold,
+        reply=extraction.reply, model_text=extraction.model_text, parent=extraction.id, steps=tuple(work.done),
+        evidence=extraction.evidence, states_key=extraction.states_key, **painted,
     )  # fmt: skip
-    return refined
+
+
+class _Work:
+    """A layer between two extractions: its mask, threshold and logits while steps are applied to it."""
+
+    def __init__(self, extraction: Extraction, session: Session, paint: Paint | None) -> None:
+        self.mask, self.threshold, self.logits = extraction.mask, extraction.threshold, extraction.logits
+        self.done = list(extraction.steps)
+        self.painted = False
+        self._extraction, self._session, self._paint = extraction, session, paint
+
+    def do(self, step: RefinementStep) -> None:
+        if step.op in ("stricter", "looser"):
+            self._move_threshold(STRICTER_LOGIT if step.op == "stricter" else -STRICTER_LOGIT)
+        else:
+            if step.op in ("add_here", "remove_here") and step.points:
+                self._ask_decoder(step)
+            self.mask = apply_step(self.mask, step, self._session, self.logits)
+        self.done.append(step)
+
+    def _move_threshold(self, by_logit: float) -> None:
+        if self.logits is None:
+            raise StepError("This layer is a mask without probabilities; name an index value instead.")
+        logit = float(np.log(self.threshold / (1 - self.threshold))) + by_logit
+        self.threshold = float(np.clip(1 / (1 + np.exp(-logit)), 0.01, 0.99))
+        self._threshold_again(self.logits)
+
+    def _ask_decoder(self, step: RefinementStep) -> None:
+        """Take the decoder's answer where it does what the clicks ask for; else what was there stays."""
+        if self._paint is None or self.logits is None:
+            return
+        logits = self._paint(self._extraction, click_prompts([*self.done, step]))
+        if logits is not None and follows(logits > self._limit, step):
+            self.logits, self.painted = np.asarray(logits, np.float32), True
+            self._threshold_again(self.logits)
+
+    @property
+    def _limit(self) -> float:
+        return float(np.log(self.threshold / (1 - self.threshold)))
+
+    def _threshold_again(self, logits: npt.NDArray[np.floating]) -> None:
+        self.mask = np.asarray(logits > self._limit)
+        for earlier in self.done:
+            if earlier.op not in ("stricter", "looser"):
+                self.mask = apply_step(self.mask, earlier, self._session, logits)
+
+
+def click_prompts(steps: Iterable[RefinementStep]) -> tuple[Point, ...]:
+    """All clicks of a layer's corrections as the decoder takes them, oldest first: at the centres of pixels."""
+    return tuple(
+        Point(row, column, step.op == "add_here")
+        for step in steps
+        if step.op in ("add_here", "remove_here")
+        for row, column in step.points
+    )
+
+
+def follows(mask: BoolArray, step: RefinementStep) -> bool:
+    """Whether a mask (H, W) is at every click of a correction as the click asks."""
+    points = step.points if step.op in ("add_here", "remove_here") else ()
+    height, width = mask.shape
+    placed = [(row, column) for row, column in points if row < height and column < width]
+    return bool(placed) and all(mask[point] == (step.op == "add_here") for point in placed)

@@ -22,7 +22,9 @@ from PIL import Image
 
 from chat_app.arrays import BoolArray
 from chat_app.explain import area_words, regions_words, share_words
-from chat_app.session import Layer, Session
+from chat_app.layers import Layer
+from chat_app.marks import NO_MARKS, Marks
+from chat_app.session import Session
 from spex_model.imaging.composites import available_composites, rgb_composite
 from spex_model.imaging.scene import Scene
 
@@ -31,6 +33,9 @@ DISPLAY_SIDE = 1024
 """Longest side of what is sent to the page, in pixels; larger scenes are thinned."""
 MAX_OUTLINE_RUNS = 30_000
 """Beyond this many straight pieces an outline would slow a browser down; then the fill alone shows the layer."""
+_METHODS = {
+    "model": "outlined by the model", "index": "by the spectral index alone", "change": "by comparing two images",
+}  # fmt: skip
 _composites: WeakKeyDictionary[Scene, dict[str, str]] = WeakKeyDictionary()
 _composites_lock = threading.Lock()
 
@@ -64,6 +69,14 @@ class Frame:
         row, column = int(y * self.covered[0]), int(x * self.covered[1])
         return min(row, self.shape[0] - 1), min(column, self.shape[1] - 1)
 
+    def scene_polygon(self, corners: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+        """The (row, column) corners, in pixels of the scene, of places on the picture (x, y 0-1), put inside it."""
+        rows, columns = self.shape
+        return tuple(
+            (float(np.clip(y * self.covered[0], 0, rows)), float(np.clip(x * self.covered[1], 0, columns)))
+            for x, y in corners
+        )
+
     def thin_mask(self, mask: BoolArray) -> BoolArray:
         """A mask (H, W) in display pixels; a display pixel is set if any pixel under it is, so that nothing vanishes."""
         if self.thin == 1:
@@ -84,9 +97,10 @@ class Outline:
 
 @dataclass(frozen=True)
 class Picture:
-    """What the page draws over the composite: `overlay` is a `data:` address, `points` are clicked (row, column) pixels.
+    """What the page draws over the composite: `overlay` is a `data:` address, `points` are clicked (row, column) pixels,
+    `area` the (row, column) corners of what was drawn.
 
-    `image` changes with the image, `covered` is the (rows, columns) of the scene that the composite and the overlay
+    `layer` names the active layer, "" without one. `image` changes with the image, `covered` is the (rows, columns) of the scene that the composite and the overlay
     stand for, `gsd_m` the ground size of a scene pixel or None.
     """
 
@@ -96,6 +110,8 @@ class Picture:
     covered: tuple[int, int]
     gsd_m: float | None
     points: tuple[tuple[int, int], ...]
+    area: tuple[tuple[float, float], ...]
+    layer: str
     description: str
 
 
@@ -185,7 +201,7 @@ def _runs(edges: BoolArray) -> npt.NDArray[np.int64]:
     return np.stack([lines, starts, ends - starts], axis=1)
 
 
-def draw_picture(session: Session, *, points: Sequence[tuple[int, int]] = ()) -> Picture:
+def draw_picture(session: Session, marks: Marks = NO_MARKS) -> Picture:
     """The picture of a session as it is now: visible layers only, the active one on top."""
     scene = session.scene
     frame = Frame.of(scene)
@@ -201,7 +217,9 @@ def draw_picture(session: Session, *, points: Sequence[tuple[int, int]] = ()) ->
         outlines=tuple(Outline(colour, path) for colour, path in zip(colours, paths, strict=True) if path),
         covered=frame.covered,
         gsd_m=scene.gsd_m,
-        points=tuple(points),
+        points=marks.points,
+        area=marks.area,
+        layer=session.active_layer.name if session.active_layer else "",
         description=f"{session.title} with {names} drawn over it",
     )
 
@@ -230,5 +248,5 @@ def _entry(session: Session, layer: Layer, active: bool) -> LegendEntry:
         size=area_words(session.area_m2(layer), pixels) if pixels else "nothing found",
         share=share_words(pixels / valid) if pixels else "",
         regions=regions_words(len(session.regions(layer))) if pixels else "",
-        method="outlined by the model" if extraction.method == "model" else "by the spectral index alone",
+        method=_METHODS[extraction.method],
     )

@@ -6,18 +6,19 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
 
 from chat_app.arrays import ArrayStore, BoolArray
 from chat_app.errors import LayerNotFound, StepError
+from chat_app.layers import DEFAULT_COLOURS, Extraction, Layer, OtherImage, Snapshot
 from chat_app.plan import ALL_LAYERS
-from chat_app.steps import RefinementStep, step_to_dict
 from chat_app.turns import Turn
 from spex_model.imaging.areas import mask_area_m2
+from spex_model.imaging.coregister import Aligned, align
 from spex_model.imaging.indices import prior_for
 from spex_model.imaging.regions import Region, find_regions
 
@@ -26,87 +27,11 @@ if TYPE_CHECKING:
 
     from spex_model.imaging.scene import Scene
 
-Method = Literal["model", "index"]
-
-DEFAULT_COLOURS = {
-    "water": "blue", "vegetation": "green", "trees": "brown", "buildings": "red", "bare soil": "orange",
-}  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Extraction:
-    """One mask and how it came to be; never altered, a refinement makes a new one.
-
-    `threshold` is a probability (0-1) for method "model" and an index value for "index". `steps` are all steps
-    from the extraction on, `step` the last of them, `parent` the id of the extraction it was applied to.
-    `evidence` holds what the prior measured: index, threshold, reason. `reply` is the text of the turn.
-    """
-
-    id: str
-    land_cover: str
-    method: Method
-    threshold: float
-    mask_key: str
-    logits_key: str | None
-    arrays: ArrayStore = field(repr=False)
-    reply: str = ""
-    model_text: str = ""
-    parent: str | None = None
-    steps: tuple[RefinementStep, ...] = ()
-    evidence: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def mask(self) -> BoolArray:
-        """(H, W) bool on the scene grid, read-only."""
-        return self.arrays.get_mask(self.mask_key)
-
-    @property
-    def logits(self) -> npt.NDArray[np.float32] | None:
-        """(H, W) float32 logits of the model; None for an index mask."""
-        return self.arrays.get_logits(self.logits_key) if self.logits_key else None
-
-    @property
-    def step(self) -> RefinementStep | None:
-        """The step that made this mask from its parent; None for a first extraction."""
-        return self.steps[-1] if self.steps else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the arrays as plain values."""
-        values = {
-            name: getattr(self, name)
-            for name in ("id", "land_cover", "method", "threshold", "mask_key", "logits_key", "reply", "model_text")
-        }
-        steps = [step_to_dict(step) for step in self.steps]
-        return {**values, "parent": self.parent, "steps": steps, "evidence": self.evidence}
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A named place in the layer list that shows one extraction."""
-
-    id: str
-    name: str
-    land_cover: str
-    extraction_id: str
-    colour: str
-    visible: bool = True
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Everything that undo brings back: the layer list, what is active, and what was said about the image."""
-
-    layers: tuple[Layer, ...] = ()
-    active: str | None = None
-    gsd_m: float | None = None
-    bands: tuple[str, ...] | None = None
-    label: str = ""
-
 
 class Session:
     """The state of one conversation. Change it inside `with session.change(label):`, which makes one undo step.
 
-    `scene` is the image with what the user said about it (pixel size, bands). Not safe for two writers: hold
+    `scene` is the image with what the user said about it (pixel size, bands), `other` a second one of the same place. Not safe for two writers: hold
     `session.lock` while a turn runs; readers get immutable values.
     """
 
@@ -118,6 +43,7 @@ class Session:
         self.turns: list[Turn] = []
         self.after_turn: list[Snapshot] = []
         self.extractions: dict[str, Extraction] = {}
+        self.other: OtherImage | None = None
         self._opened = scene
         self._scene = scene
         self._current = Snapshot()
@@ -168,7 +94,8 @@ class Session:
         wanted = name.strip().casefold()
         for key in ("id", "name", "land_cover"):
             for layer in reversed(self.layers):
-                if getattr(layer, key).casefold() == wanted:
+                shows_change = self.extractions[layer.extraction_id].method == "change"
+                if getattr(layer, key).casefold() == wanted and not (shows_change and key == "land_cover"):
                     return layer
         names = ", ".join(f'"{layer.name}"' for layer in self.layers)
         there = f"The layers are {names}." if names else "There is no layer yet."
@@ -200,6 +127,16 @@ class Session:
         """The area of a layer in square metres; None without a pixel size."""
         return mask_area_m2(self.extraction(layer).mask, self.scene)
 
+    def align_other(self, other: OtherImage) -> Aligned:
+        """A second image on the grid of this one; the user's word for the bands counts for both where they fit.
+
+        Raises AlignmentError with what keeps them apart.
+        """
+        scene, bands = other.scene, self._current.bands
+        if bands is not None and len(bands) == len(scene.bands):
+            scene = scene.with_bands(bands)
+        return align(self.scene, scene)
+
     @contextmanager
     def change(self, label: str) -> Iterator[None]:
         """Make what happens inside one undo step; an exception puts everything back as it was."""
@@ -215,7 +152,12 @@ class Session:
             self._current = replace(self._current, label=label)
 
     def make_extraction(
-        self, mask: BoolArray, *, logits: npt.NDArray[np.floating] | None = None, **values: Any
+        self,
+        mask: BoolArray,
+        *,
+        logits: npt.NDArray[np.floating] | None = None,
+        states: npt.NDArray[np.floating] | None = None,
+        **values: Any,
     ) -> Extraction:
         """Store the arrays and return an extraction that is not shown yet; `values` are fields of `Extraction`.
 
@@ -229,6 +171,9 @@ class Session:
         if logits is not None:
             values["logits_key"] = f"logits-{key}"
             self.arrays.put_logits(values["logits_key"], logits)
+        if states is not None:
+            values["states_key"] = f"states-{key}"
+            self.arrays.put_states(values["states_key"], states)
         values.setdefault("logits_key", None)
         return Extraction(id=key, mask_key=f"mask-{key}", arrays=self.arrays, **values)
 

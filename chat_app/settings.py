@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -29,6 +29,9 @@ class Settings(BaseSettings):
         default_factory=_default_data_dir, description="Sessions, layers and the checkpoint database"
     )
     cache_dir: Path = Field(default_factory=_default_cache_dir, description="The merged model checkpoint")
+    database_url: SecretStr | None = Field(
+        default=None, description="PostgreSQL for conversations (postgresql://…); else SQLite in the data folder"
+    )
     runtime: Literal["auto", "served", "embedded"] = Field(default="auto", description="Where the model runs")
     checkpoint: Path | None = Field(default=None, description="A built checkpoint directory; else built in the cache")
     vllm_url: str | None = Field(default=None, description="Base address of the vLLM server")

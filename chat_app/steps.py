@@ -222,6 +222,45 @@ class DropClicked(Compact):
     points: tuple[PixelPoint, ...] = ()
 
 
+class AddHere(Compact):
+    """Add what lies at clicked points (row, column): the decoder is asked again with them; the chat fills them in."""
+
+    op: Literal["add_here"] = "add_here"
+    points: tuple[PixelPoint, ...] = ()
+
+
+class RemoveHere(Compact):
+    """Remove what lies at clicked points (row, column): the decoder is asked again with them; the chat fills them in."""
+
+    op: Literal["remove_here"] = "remove_here"
+    points: tuple[PixelPoint, ...] = ()
+
+
+Coordinate = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Polygon = Annotated[tuple[tuple[Coordinate, Coordinate], ...], Field(max_length=1_000)]
+
+
+class KeepInside(Compact):
+    """Keep the pixels inside a drawn polygon, (row, column) corners in pixels; the chat fills it in."""
+
+    op: Literal["keep_inside"] = "keep_inside"
+    polygon: Polygon = ()
+
+
+class DropInside(Compact):
+    """Remove the pixels inside a drawn polygon, (row, column) corners in pixels; the chat fills it in."""
+
+    op: Literal["drop_inside"] = "drop_inside"
+    polygon: Polygon = ()
+
+
+class AddInside(Compact):
+    """Add the likelier pixels inside a drawn polygon, (row, column) corners in pixels; the chat fills it in."""
+
+    op: Literal["add_inside"] = "add_inside"
+    polygon: Polygon = ()
+
+
 class SameSteps(Compact):
     """All steps that made the active layer ("same for the trees"); the chat puts those in its place."""
 
@@ -231,7 +270,8 @@ class SameSteps(Compact):
 RefinementStep = Annotated[
     KeepLargest | KeepSmallest | KeepRank | DropLargest | DropSmaller | DropLarger | KeepPlace | DropPlace
     | Grow | Shrink | MergeClose | Smooth | FillHoles | Invert | Stricter | Looser | KeepShape
-    | IndexAbove | IndexBelow | Union | Intersect | Subtract | Near | Far | KeepClicked | DropClicked | SameSteps,
+    | IndexAbove | IndexBelow | Union | Intersect | Subtract | Near | Far | KeepClicked | DropClicked
+    | AddHere | RemoveHere | KeepInside | DropInside | AddInside | SameSteps,
     Field(discriminator="op"),
 ]  # fmt: skip
 
@@ -239,7 +279,7 @@ RefinementStep = Annotated[
 def plain_value(value: Any) -> Any:
     """A field as JSON has it: tuples as lists, whole floats as integers."""
     if isinstance(value, tuple):
-        return list(value)
+        return [plain_value(item) for item in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value

@@ -18,7 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from chat_app.arrays import ArrayStore
 from chat_app.errors import SessionNotFound
-from chat_app.session import Extraction, Layer, Session, Snapshot
+from chat_app.layers import Extraction, Layer, OtherImage, Snapshot
+from chat_app.session import Session
 from chat_app.settings import Settings
 from chat_app.steps import RefinementStep
 from chat_app.turns import Turn
@@ -89,8 +90,24 @@ class SessionStore:
 
     def save(self, session: Session) -> None:
         """Write the state of a session, so that it survives a restart."""
-        record = self._read(session.id)
-        self._write(session, {"image": record["image"], "options": record["options"]})
+        self._write(session, {})
+
+    def add_other(self, session: Session, path: Path, *, newer: bool = True, **options: Any) -> OtherImage:
+        """Give a session a second image of the same place, in the stead of an earlier one; `options` as in `create`.
+
+        Raises `ImagingError`, and keeps what was there, when it can't be opened or laid on the first.
+        """
+        scene = self._open_scene(path, options)
+        other = OtherImage(path.name, scene, newer)
+        session.align_other(other)
+        folder = self._root / session.id / f"other-{uuid4().hex[:8]}"
+        _copy_image(path, folder)
+        old = self._read(session.id).get("other")
+        session.other = other
+        self._write(session, {"other": {"name": path.name, "newer": newer, "folder": folder.name, "options": options}})
+        if old:
+            shutil.rmtree(self._root / session.id / old["folder"], ignore_errors=True)
+        return other
 
     def info(self, session_id: str) -> SessionInfo:
         """The list line of one session; raises `SessionNotFound`."""
@@ -137,6 +154,11 @@ class SessionStore:
         try:
             scene = self._open_scene(self._root / session_id / "image" / record["image"], record["options"])
             session = self._build(session_id, scene, record["title"])
+            if stored := record.get("other"):
+                path = self._root / session_id / stored["folder"] / stored["name"]
+                session.other = OtherImage(
+                    stored["name"], self._open_scene(path, stored["options"]), bool(stored["newer"])
+                )
             session.turns = [Turn.from_dict(turn) for turn in record["turns"]]
             session.after_turn = [_read_snapshot(values) for values in record["after_turn"]]
             session.extractions = {
@@ -163,10 +185,14 @@ class SessionStore:
             raise SessionNotFound(f"The session {session_id} is not here any more. Upload the image again.") from error
         return dict(record)
 
-    def _write(self, session: Session, image: dict[str, Any]) -> None:
+    def _write(self, session: Session, images: dict[str, Any]) -> None:
+        """Write the record; what `images` does not say of the session's files stays as it is stored."""
         current, past, future = session.history
+        stored: dict[str, Any] = {} if "image" in images else self._read(session.id)
+        files: dict[str, Any] = {key: stored[key] for key in ("image", "options", "other") if key in stored}
         record = {
-            **image,
+            **files,
+            **images,
             "title": session.title,
             "updated": time.time(),
             "current": asdict(current),

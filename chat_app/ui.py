@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from chat_app.engine import Engine
 from chat_app.examples import ExampleImages
 from chat_app.handlers import Page
 from chat_app.layout import Components, lay_out
+from chat_app.marks import Marks
 from chat_app.markup import about_html, chips_html, legend_html, notice_html, sessions_html, status_html
 from chat_app.render import ASSETS
 from chat_app.settings import Settings
-from chat_app.view import BrowserRecord, Points, View
+from chat_app.view import BrowserRecord, View
 
 _SET_OPACITY = "(value) => { document.documentElement.style.setProperty('--fill-opacity', value / 100); return []; }"
 _START_DOWNLOAD = """
@@ -43,9 +44,10 @@ def updates(page: Components, view: View) -> Updates:
         "legend": lambda v: {page.legend: legend_html(v)},
         "scene": lambda v: {page.about: about_html(v)},
         "composite": lambda v: {page.composite: gr.Radio(choices=list(view.composites or (v,)), value=v)},
-        "points": lambda v: {page.points: v, page.click_row: gr.Row(visible=bool(v))},
+        "marks": lambda v: {page.marks: v, page.click_row: gr.Row(visible=bool(v))},
         "click_text": lambda v: {page.click_text: notice_html(v, "click")},
         "title": lambda v: {page.title: v, page.delete_now: gr.Button(visible=False)},
+        "other_text": lambda v: {page.other_text: notice_html(v)},
         "sessions": lambda v: {page.sessions: sessions_html(v)},
         "notice": lambda v: {page.notice: notice_html(v, "problem")},
         "hint": lambda v: {page.hint: notice_html(v)},
@@ -93,6 +95,14 @@ def _pressed(event: gr.EventData | None, name: str) -> str:
     return str(data.get(name) or "") if isinstance(data, dict) else ""
 
 
+def _places(data: dict[str, Any]) -> list[tuple[float, float]]:
+    """The places on the picture (x, y 0-1) that an event tells of; none where it tells nonsense."""
+    try:
+        return [(float(x), float(y)) for x, y in data.get("places", ())]
+    except (TypeError, ValueError):
+        return []
+
+
 def wire(demo: gr.Blocks, c: Components, page: Page, engine: Engine) -> None:
     """Connect every component to its handler."""
     private = {"api_visibility": "private"}  # the command line is the door for programs
@@ -125,49 +135,56 @@ def wire(demo: gr.Blocks, c: Components, page: Page, engine: Engine) -> None:
 
 
 def _wire_talk(c: Components, page: Page, quiet: dict[str, Any]) -> None:
-    def on_say(browser: Any, typed: str, composite: str, points: Points, event: gr.EventData) -> Iterator[Updates]:
+    def on_say(browser: Any, typed: str, composite: str, marks: Marks, event: gr.EventData) -> Iterator[Updates]:
         record = BrowserRecord.from_value(browser)
         if example := _pressed(event, "example"):
             yield updates(c, page.open_example(record, example))
             return
         chip = _pressed(event, "text")
-        for view in page.send(record, chip or typed or "", composite, points):
-            # a pressed chip leaves alone what stands half written in the box
-            yield updates(c, replace(view, typed=None) if chip else view)
+        for view in page.send(record, chip or typed or "", composite, marks, typed=not chip):
+            yield updates(c, view)
 
     def on_stop(browser: Any) -> Updates:
         return updates(c, page.stop(BrowserRecord.from_value(browser)))
 
     c.stop.click(on_stop, c.browser, **quiet)
     # one dependency for all ways to say something: a second message waits until the first is answered
-    gr.on([c.box.submit, c.send.click, c.chips.click], on_say, [c.browser, c.box, c.composite, c.points], **quiet)
+    gr.on([c.box.submit, c.send.click, c.chips.click], on_say, [c.browser, c.box, c.composite, c.marks], **quiet)
 
 
 def _wire_picture(c: Components, page: Page, quiet: dict[str, Any]) -> None:
-    def on_click(browser: Any, points: Points, event: gr.EventData) -> Updates:
-        data = event._data if isinstance(event._data, dict) else {}
-        try:
-            place = float(data.get("x", -1)), float(data.get("y", -1))
-        except (TypeError, ValueError):
-            return {}
+    def on_click(browser: Any, marks: Marks, composite: str, event: gr.EventData) -> Iterator[Updates]:
+        """A click marks, or corrects the active layer, or ends a drawing: the picture tells which mode it is in."""
         record = BrowserRecord.from_value(browser)
-        return updates(c, page.click(record, place, tuple(points), add=bool(data.get("add"))))
+        data = event._data if isinstance(event._data, dict) else {}
+        places = _places(data)
+        if data.get("mode") == "draw":
+            yield updates(c, page.draw(record, places))
+        elif places and data.get("mode") in ("add", "remove"):
+            for view in page.correct(record, places[0], data["mode"], composite):
+                yield updates(c, view)
+        elif places:
+            yield updates(c, page.click(record, places[0], marks, add=bool(data.get("more"))))
 
-    def on_layer(browser: Any, points: Points, event: gr.EventData) -> Updates:
+    def on_layer(browser: Any, marks: Marks, event: gr.EventData) -> Updates:
         layer, action = _pressed(event, "layer"), _pressed(event, "action")
-        return updates(c, page.press_layer(BrowserRecord.from_value(browser), layer, action, tuple(points)))
+        return updates(c, page.press_layer(BrowserRecord.from_value(browser), layer, action, marks))
 
     def on_composite(browser: Any, composite: str) -> Updates:
         return updates(c, page.choose_composite(BrowserRecord.from_value(browser), composite))
 
     def on_clear(browser: Any) -> Updates:
-        return updates(c, page.clear_points(BrowserRecord.from_value(browser)))
+        return updates(c, page.clear_marks(BrowserRecord.from_value(browser)))
 
     def on_export(browser: Any, fmt: str) -> Updates:
         return updates(c, page.export(BrowserRecord.from_value(browser), fmt))
 
-    c.viewer.click(on_click, [c.browser, c.points], **quiet)
-    c.legend.click(on_layer, [c.browser, c.points], **quiet)
+    def on_everything(browser: Any) -> Updates:
+        return updates(c, page.download_all(BrowserRecord.from_value(browser)))
+
+    c.everything.click(on_everything, c.browser, **quiet)
+    c.viewer.click(on_click, [c.browser, c.marks, c.composite], **quiet)
+    c.legend.click(on_layer, [c.browser, c.marks], **quiet)
     c.composite.input(on_composite, [c.browser, c.composite], **quiet)
     c.clear.click(on_clear, c.browser, **quiet)
     for fmt, button in c.downloads.items():
@@ -188,6 +205,14 @@ def _wire_sessions(c: Components, page: Page, quiet: dict[str, Any]) -> None:
     def on_delete(browser: Any) -> Updates:
         return updates(c, page.delete(BrowserRecord.from_value(browser)))
 
+    def on_other(browser: Any, path: str | None, when: str, composite: str) -> Iterator[Updates]:
+        record, file = BrowserRecord.from_value(browser), Path(path) if path else None
+        for view in page.compare_with(record, file, composite, newer=when != "older"):
+            yield {**updates(c, view), c.other: None}
+        if file is not None:
+            file.unlink(missing_ok=True)  # the session holds a copy
+
+    c.other.upload(on_other, [c.browser, c.other, c.other_when, c.composite], **quiet)
     c.sessions.click(on_session, c.browser, **quiet)
     c.new_image.click(on_new, c.browser, **quiet)
     gr.on([c.rename.click, c.title.submit], on_rename, [c.browser, c.title], **quiet)

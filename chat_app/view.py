@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from chat_app.marks import NO_MARKS, Marks
 from chat_app.markup import Chip, SessionLine
 from chat_app.render import LegendEntry, Picture
 from chat_app.session import Session
@@ -14,7 +15,6 @@ from spex_model.imaging.scene import Scene
 _SESSION_ID = re.compile(r"^[0-9a-f]{32}$")
 MAX_KNOWN = 50
 """Sessions that one browser lists; the oldest drop off the list, not off the disk."""
-Points = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class View:
     """What changes on the page; a field that is None stays as it is.
 
     `base` is the composite as a `data:` address. `open_image` chooses between the image and the start page. `typed` replaces what stands in the message box,
-    `notice` is the line by the upload, `hint` the one by the message box. `file` is an exported file that the browser
+    `notice` is the line by the upload, `hint` the one by the message box, `other_text` the one about the second image. `file` is an exported file that the browser
     shall download.
     """
 
@@ -87,10 +87,11 @@ class View:
     scene: Scene | None = None
     composites: tuple[str, ...] | None = None
     composite: str | None = None
-    points: Points | None = None
+    marks: Marks | None = None
     click_text: str | None = None
     download_name: str | None = None
     title: str | None = None
+    other_text: str | None = None
     sessions: tuple[SessionLine, ...] | None = None
     notice: str | None = None
     hint: str | None = None
@@ -127,20 +128,38 @@ def said_so_far(session: Session) -> tuple[Said, ...]:
     return tuple(said)
 
 
-def suggest(session: Session, points: Points = ()) -> tuple[Chip, ...]:
+def suggest(session: Session, marks: Marks = NO_MARKS) -> tuple[Chip, ...]:
     """Things to say that fit what is on the page; the options of an open question come first."""
+    if marks:
+        return tuple(Chip(text) for text in _on_marks(session, marks))
     if session.turns and session.turns[-1].options:
         return tuple(Chip(option) for option in session.turns[-1].options)
     layer = session.active_layer
     if layer is None:
         back = ("undo",) if session.can_undo else ()
         texts = ("show me the water", "show the vegetation", "find the buildings", "what can you do?", *back)
-    elif points:
-        texts = ("keep only this one", "remove this one", "undo")
     elif not session.extraction(layer).mask.any():
         texts = ("why?", "looser", "undo", "show the vegetation")
     else:
         size = "how many hectares is it?" if session.scene.gsd_m is not None else "pixels are 10 m"
+        change = ("what changed?",) if session.other is not None else ()
         several = "only the biggest one" if len(session.regions(layer)) > 1 else "grow it by 2 pixels"
-        texts = (several, size, "why?", "undo")
+        texts = (*change, several, size, "why?", "undo")
     return tuple(Chip(text) for text in texts)
+
+
+def _on_marks(session: Session, marks: Marks) -> tuple[str, ...]:
+    """What can be said of a clicked place or a drawn outline."""
+    layer = session.active_layer
+    if layer is None:
+        return (
+            ("show me the water in the box", "show the vegetation in the box") if marks.area else ("show me the water",)
+        )
+    if marks.area:
+        return ("only inside the box", "remove what is in the box", "add what is in the box", "undo")
+    inside = session.extraction(layer).mask[marks.points[-1]]
+    return (
+        ("keep only this one", "remove this one", "remove this", "undo")
+        if inside
+        else ("add this", "keep only this one", "undo")
+    )

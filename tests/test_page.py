@@ -10,13 +10,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 ROOT = Path(__file__).parents[1]
 SHOTS = ROOT / "artifacts" / "page"
@@ -35,11 +36,11 @@ FINISHED = """(count) => {
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
 
 
-def write_lakes(path):
-    """A Sentinel-like scene with some lakes in green and bare land."""
+def write_lakes(path, level=0.85):
+    """A Sentinel-like scene with some lakes in green and bare land; a lower `level` lets them grow."""
     rng = np.random.default_rng(4)
     relief = gaussian_filter(rng.normal(size=(256, 256)), 16)
-    water, green = relief > np.quantile(relief, 0.85), gaussian_filter(rng.normal(size=(256, 256)), 7) > 0
+    water, green = relief > np.quantile(relief, level), gaussian_filter(rng.normal(size=(256, 256)), 7) > 0
     spectra = {  # water, vegetation, soil
         "blue": (0.06, 0.04, 0.12), "green": (0.07, 0.08, 0.16), "red": (0.03, 0.05, 0.22),
         "nir": (0.02, 0.42, 0.28), "swir1": (0.01, 0.20, 0.34),
@@ -303,3 +304,80 @@ def test_it_fits_the_window(app, chromium, tmp_path, name, size, scheme):
     page.wait_for_timeout(500)
     shoot(page, f"6-{name}")
     context.close()
+
+
+def at(page, x, y):
+    """Screen coordinates of a place on the picture, x and y 0-1."""
+    box = page.locator(".viewer .stage").bounding_box()
+    return box["x"] + box["width"] * x, box["y"] + box["height"] * y
+
+
+def pixels_of(page):
+    """The pixels of the active layer, as the layer answers in words."""
+    return int(re.search(r"([\d,]+) pixels", say(page, "how many pixels is it?"))[1].replace(",", ""))
+
+
+def test_clicks_correct_the_layer_and_a_box_narrows_it(page, tmp_path):
+    open_image(page, write_lakes(tmp_path / "lakes.tif"))
+    assert page.locator(".modes [data-mode=add]").is_disabled()
+    say(page, "show me the water")
+    before = pixels_of(page)
+    page.click(".modes [data-mode=add]")
+    count = len(replies(page))
+    page.mouse.click(*at(page, *dry_place(tmp_path / "lakes.tif")))
+    page.wait_for_function(FINISHED, arg=count + 1)
+    assert "Added where you clicked" in replies(page)[-1]
+    shoot(page, "7-added")
+    added = pixels_of(page)
+    assert added > before
+    say(page, "undo")
+    assert pixels_of(page) == before
+
+    page.click(".modes [data-mode=box]")
+    page.mouse.move(*at(page, 0.25, 0.25))
+    page.mouse.down()
+    page.mouse.move(*at(page, 0.5, 0.5), steps=4)
+    page.mouse.move(*at(page, 0.75, 0.8), steps=4)
+    page.mouse.up()
+    page.wait_for_selector("#click-text:has-text('Drawn:')")
+    shoot(page, "8-box")
+    said = say(page, "only inside the box")
+    assert "inside your drawing" in said and pixels_of(page) < before
+    page.wait_for_selector("#click", state="hidden")
+
+    page.click(".modes [data-mode=outline]")
+    for place in ((0.3, 0.3), (0.6, 0.35), (0.5, 0.7), (0.3, 0.3)):
+        page.mouse.click(*at(page, *place))
+    page.wait_for_selector("#click-text:has-text('Drawn:')")
+    shoot(page, "9-outline")
+    assert "inside your drawing" in say(page, "remove what is in the box")
+
+
+def test_two_images_are_compared_and_everything_is_taken_away(page, tmp_path):
+    open_image(page, write_lakes(tmp_path / "lakes.tif"))
+    write_lakes(tmp_path / "later.tif", level=0.75)
+    say(page, "show me the water with NDWI")
+    count = len(replies(page))
+    page.click("#compare-box button")
+    page.set_input_files("#other input[type=file]", str(tmp_path / "later.tif"))
+    page.wait_for_function(FINISHED, arg=count + 1)
+    reply = replies(page)[-1]
+    assert "between lakes.tif and later.tif" in reply and re.search(r"Gained: \d[\d.,]* ha \(\d+.\d %", reply)
+    page.wait_for_selector("#legend .layer:has-text('water gained')")
+    assert "taken as the newer one" in page.inner_text("#other-text")
+    shoot(page, "10-change")
+    with page.expect_download() as started:
+        page.click("#everything")
+    with zipfile.ZipFile(started.value.path()) as archive:
+        names = archive.namelist()
+    assert "spex-lakes/transcript.md" in names and "spex-lakes/layers/02-water-gained.tif" in names
+
+
+def dry_place(path):
+    """The middle of land, x and y 0-1, far from water."""
+    with rasterio.open(path) as dataset:
+        nir = dataset.read(4)
+    distance = distance_transform_edt(nir > 1000)
+    distance[:, :70] = 0  # where the buttons lie over the picture
+    row, column = np.unravel_index(int(distance.argmax()), distance.shape)
+    return (column + 0.5) / 256, (row + 0.5) / 256

@@ -17,6 +17,7 @@ from spex_model.imaging.indices import prior_for
 from spex_model.imaging.scene import Scene
 from spex_model.serving.errors import RuntimeUnavailable
 from spex_model.serving.protocol import Box, Generation, GenerationResult, Health, Point
+from spex_model.serving.states import States
 from spex_model.training.synthesis import synthesize, write_geotiff
 
 SPOKEN = "I see water in 3 regions. The largest is huge and lies in the center."
@@ -25,7 +26,8 @@ SPOKEN = "I see water in 3 regions. The largest is huge and lies in the center."
 class PaintingRuntime:
     """A `Runtime` that says a fixed sentence and paints the index prior of the land cover it was asked for.
 
-    `plans` are handed out to planning prompts in turn; `down` makes every call fail as a dead server would.
+    `plans` are handed out to planning prompts in turn; `down` makes every call fail as a dead server would. An
+    `obedient` one paints a square of 5 x 5 pixels around each click as the click asks; as a rule clicks change nothing.
     """
 
     name = "painting"
@@ -36,6 +38,8 @@ class PaintingRuntime:
         self.plans: list[str] = []
         self.spoken = SPOKEN
         self.down = False
+        self.obedient = False
+        self.clicks: list[tuple[Point, ...]] = []
 
     def describe_health(self) -> Health:
         return Health(not self.down, "paints priors")
@@ -61,9 +65,20 @@ class PaintingRuntime:
     def decode(
         self, image_id: str, states_ref: str, *, points: Sequence[Point] = (), boxes: Sequence[Box] = ()
     ) -> np.ndarray:
+        self._check()
         land_cover = states_ref.removeprefix("Describe the ").rstrip(".")
         mask = prior_for(self.scenes[image_id], land_cover).mask
-        return np.where(mask, 4.0, -4.0).astype(np.float32)
+        logits = np.where(mask, 4.0, -4.0).astype(np.float32)
+        self.clicks.append(tuple(points))
+        for row, col, positive in points if self.obedient else ():
+            logits[max(0, int(row) - 2) : int(row) + 3, max(0, int(col) - 2) : int(col) + 3] = 4 if positive else -4
+        return logits
+
+    def read_states(self, states_ref: str) -> States:
+        return np.frombuffer(states_ref.encode(), np.uint8).astype(np.float32)[None]
+
+    def restore_states(self, states: States) -> str:
+        return bytes(states[0].astype(np.uint8)).decode()
 
     def close(self) -> None:
         self.scenes.clear()

@@ -7,9 +7,11 @@ import numpy as np
 import rasterio
 
 from chat_app.facts import layer_facts
+from chat_app.marks import NO_MARKS
 from chat_app.plan import Plan
 from chat_app.refine import refine
 from chat_app.steps import DropClicked
+from chat_app.turn_thread import RunningTurn
 from chat_app.turns import LayerReady, TextDelta, Turn, TurnDone
 from spex_model.serving.protocol import Health
 
@@ -46,7 +48,14 @@ class FakeConversation:
     def close(self):
         self.runtime = None
 
-    def run_turn(self, session_id, message, *, points=()):
+    def start_turn(self, session_id, message, *, marks=NO_MARKS):
+        def work(emit, stop):
+            for event in self._turn(session_id, message, marks=marks):
+                emit(event)
+
+        return RunningTurn("fake", work)
+
+    def _turn(self, session_id, message, *, marks=NO_MARKS):
         session = self.store.open(session_id)
         with session.lock:
             if message == "break":
@@ -59,7 +68,7 @@ class FakeConversation:
                 layer_id = self._extract(session)
                 yield LayerReady(layer_id)
             elif message == "remove this one":
-                plan = Plan(intent="refine", steps=(DropClicked(points=points),))
+                plan = Plan(intent="refine", steps=(DropClicked(points=marks.points),))
                 with session.change("drop"):
                     layer = session.active_layer
                     session.replace_extraction(layer, refine(session.extraction(layer), plan.steps, session))

@@ -9,6 +9,7 @@ from page_fakes import FakeConversation, write_image
 from chat_app.engine import Engine
 from chat_app.examples import ExampleImages
 from chat_app.handlers import Page
+from chat_app.marks import NO_MARKS
 from chat_app.settings import Settings
 from chat_app.view import BrowserRecord
 from spex_model.serving.errors import RuntimeUnavailable
@@ -32,7 +33,7 @@ def test_the_model_may_come_later_and_the_message_waits(image, tmp_path):
     page = Page(engine, ExampleImages(tmp_path / "none"))
     opened = page.open_image(BrowserRecord(), image)
     assert engine.status().state == "starting"
-    views = page.send(opened.browser, "water", "natural", ())
+    views = page.send(opened.browser, "water", "natural", NO_MARKS)
     next(views)
     assert "The model is starting" in next(views).messages[-1].text
     loaded.set()
@@ -56,11 +57,11 @@ def test_a_model_that_fails_to_load_is_tried_again(image, tmp_path):
     assert engine.status().state == "down" and "no weights" in engine.status().text
     page = Page(engine, ExampleImages(tmp_path / "none"))
     opened = page.open_image(BrowserRecord(), image)
-    last = list(page.send(opened.browser, "water", "natural", ()))[-1]
+    last = list(page.send(opened.browser, "water", "natural", NO_MARKS))[-1]
     assert "session is safe" in last.messages[-1].text and last.typed == "water" and last.busy is False
     repaired.set()
     assert engine.wait(10) and engine.status().state == "ready" and len(tries) >= 2
-    assert list(page.send(opened.browser, "water", "natural", ()))[-1].messages[-1].text == "done: water"
+    assert list(page.send(opened.browser, "water", "natural", NO_MARKS))[-1].messages[-1].text == "done: water"
 
 
 def test_the_status_follows_the_runtime(tmp_path):

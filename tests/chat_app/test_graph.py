@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from chat_app.graph import Conversation
+from chat_app.marks import Marks
 from chat_app.store import SessionStore
 from chat_app.turns import LayerReady, TextDelta, TurnDone
 from spex_model.imaging.regions import label_regions
@@ -108,10 +109,10 @@ def test_clicks_pick_a_region(say, session):
     labels, _ = label_regions(mask(session))
     row, column = (int(value) for value in np.argwhere(labels == 2)[0])
     assert say("keep this one").error
-    say("keep this one", points=[(row, column)])
+    say("keep this one", marks=Marks(points=((row, column),)))
     assert np.array_equal(mask(session), labels == 2)
     say("undo")
-    say("remove this one", points=[(row, column)])
+    say("remove this one", marks=Marks(points=((row, column),)))
     assert np.array_equal(mask(session), (labels > 0) & (labels != 2))
 
 

@@ -3,6 +3,7 @@
 import re
 import threading
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from page_fakes import FakeConversation, write_image
 
 from chat_app.engine import Engine
 from chat_app.examples import ExampleImages
-from chat_app.handlers import BUSY_HINT, EMPTY_HINT, NO_IMAGE_HINT, WORKING, Page
+from chat_app.handlers import BUSY_HINT, EMPTY_HINT, NO_IMAGE_HINT, WHAT_CHANGED, WORKING, Page
+from chat_app.marks import NO_MARKS, Marks
 from chat_app.markup import Chip, about_html, chips_html, legend_html, sessions_html
 from chat_app.settings import Settings
 from chat_app.view import BrowserRecord
@@ -42,8 +44,8 @@ def opened(page, image):
     return page.open_image(BrowserRecord(), image)
 
 
-def say(page, view, text, points=()):
-    return list(page.send(view.browser, text, "natural", points))
+def say(page, view, text, marks=NO_MARKS):
+    return list(page.send(view.browser, text, "natural", marks))
 
 
 def test_opening_an_image_says_what_it_is_and_what_was_assumed(opened):
@@ -89,7 +91,7 @@ def test_an_empty_message_only_hints(page, opened):
 
 
 def test_without_an_image_the_words_stay_in_the_box(page):
-    (view,) = page.send(BrowserRecord(), "show me the water", "natural", ())
+    (view,) = page.send(BrowserRecord(), "show me the water", "natural", NO_MARKS)
     assert (view.hint, view.typed) == (NO_IMAGE_HINT, "show me the water")
 
 
@@ -101,16 +103,34 @@ def test_an_error_of_ours_loses_nothing(page, opened):
 
 def test_a_click_marks_a_pixel_and_the_message_uses_it_up(page, opened):
     say(page, opened, "water")
-    view = page.click(opened.browser, (0.05, 0.05), (), add=False)
-    assert view.points == ((1, 2),) == view.picture.points
+    view = page.click(opened.browser, (0.05, 0.05), NO_MARKS, add=False)
+    assert view.marks.points == ((1, 2),) == view.picture.points
     assert "Row 1, column 2" in view.click_text and "in water" in view.click_text and "NDVI" in view.click_text
     assert Chip("remove this one") in view.chips
-    more = page.click(opened.browser, (0.99, 0.99), view.points, add=True)
-    assert more.points == ((1, 2), (31, 47))
-    last = say(page, opened, "remove this one", view.points)[-1]
-    assert last.points == () and last.legend[0].size == "nothing found"
-    assert say(page, opened, "hello", view.points)[-1].points == view.points
-    assert page.clear_points(opened.browser).points == ()
+    more = page.click(opened.browser, (0.99, 0.99), view.marks, add=True)
+    assert more.marks.points == ((1, 2), (31, 47))
+    last = say(page, opened, "remove this one", view.marks)[-1]
+    assert not last.marks and last.legend[0].size == "nothing found"
+    assert say(page, opened, "hello", view.marks)[-1].marks == view.marks
+    assert page.clear_marks(opened.browser).marks == NO_MARKS
+
+
+def test_a_click_in_add_mode_is_said_and_done_at_once(page, opened):
+    assert "no layer" in next(page.correct(opened.browser, (0.05, 0.05), "add", "natural")).hint
+    say(page, opened, "water")
+    *_, last = page.correct(opened.browser, (0.9, 0.9), "add", "natural")
+    assert last.messages[-2].text == "add this" and last.typed is None
+    assert list(page.correct(opened.browser, (2.0, 0.5), "add", "natural")) == []
+
+
+def test_a_drawn_box_is_measured_and_can_be_spoken_of(page, opened):
+    say(page, opened, "water")
+    view = page.draw(opened.browser, [(0.0, 0.0), (0.25, 0.0), (0.25, 0.25), (0.0, 0.25)])
+    assert view.marks == Marks(area=((0.0, 0.0), (0.0, 12.0), (8.0, 12.0), (8.0, 0.0))) and view.picture.area
+    assert re.match(r"Drawn: 9,[56]\d\d m² · water in it: 6,[34]\d\d m²", view.click_text)
+    assert Chip("only inside the box") in view.chips
+    assert "larger" in page.draw(opened.browser, [(0.1, 0.1), (0.101, 0.1), (0.101, 0.101)]).hint
+    assert "Draw" in page.draw(opened.browser, [(0.1, 0.1)]).hint
 
 
 def test_a_click_in_another_layer_makes_it_it(page, opened):
@@ -120,31 +140,31 @@ def test_a_click_in_another_layer_makes_it_it(page, opened):
     mask[20:, 20:] = True
     with session.change("extract trees"):
         session.add_layer(session.make_extraction(mask, land_cover="trees", method="index", threshold=0.0))
-    view = page.click(opened.browser, (0.05, 0.05), (), add=False)
+    view = page.click(opened.browser, (0.05, 0.05), NO_MARKS, add=False)
     assert view.download_name == "water" and [entry.active for entry in view.legend] == [False, True]
-    assert page.click(opened.browser, (0.05, 0.9), (), add=False).download_name == "water"
+    assert page.click(opened.browser, (0.05, 0.9), NO_MARKS, add=False).download_name == "water"
 
 
 def test_the_eye_hides_a_layer_and_picking_makes_it_it(page, opened):
     say(page, opened, "water")
     last = say(page, opened, "water again")[-1]
     newest, oldest = last.legend
-    hidden = page.press_layer(opened.browser, newest.layer_id, "eye", ())
+    hidden = page.press_layer(opened.browser, newest.layer_id, "eye", NO_MARKS)
     assert [entry.visible for entry in hidden.legend] == [False, True] and len(hidden.picture.outlines) == 1
-    picked = page.press_layer(opened.browser, oldest.layer_id, "pick", ())
+    picked = page.press_layer(opened.browser, oldest.layer_id, "pick", NO_MARKS)
     assert [entry.active for entry in picked.legend] == [False, True] and picked.download_name == oldest.name
-    assert "no layer" in page.press_layer(opened.browser, "gone", "eye", ()).hint
+    assert "no layer" in page.press_layer(opened.browser, "gone", "eye", NO_MARKS).hint
 
 
 def test_layers_wait_while_a_message_is_answered(page, engine, opened):
     legend = say(page, opened, "water")[-1].legend
     engine.conversation.gate.clear()
-    views = page.send(opened.browser, "wait", "natural", ())
+    views = page.send(opened.browser, "wait", "natural", NO_MARKS)
     next(views)
     reader = threading.Thread(target=lambda: list(views))
     reader.start()
     time.sleep(0.2)
-    assert page.press_layer(opened.browser, legend[0].layer_id, "eye", ()).hint == BUSY_HINT
+    assert page.press_layer(opened.browser, legend[0].layer_id, "eye", NO_MARKS).hint == BUSY_HINT
     assert page.stop(opened.browser).hint == "Stopping …"
     engine.conversation.gate.set()
     reader.join(5)
@@ -163,7 +183,7 @@ def test_two_messages_at_once_are_answered_one_after_the_other(page, opened):
 
 
 def test_a_turn_ends_although_its_reader_has_gone(page, opened):
-    views = page.send(opened.browser, "show me the water", "natural", ())
+    views = page.send(opened.browser, "show me the water", "natural", NO_MARKS)
     next(views), next(views)
     views.close()
     time.sleep(0.5)
@@ -218,6 +238,29 @@ def test_downloads_need_a_layer_and_a_known_format(page, opened):
     assert "no layer" in page.export(opened.browser, "png").hint
     say(page, opened, "water")
     assert "not known" in page.export(opened.browser, "exe").hint
+
+
+def test_everything_comes_as_one_archive(page, engine, opened):
+    say(page, opened, "water")
+    path = page.download_all(opened.browser).file
+    assert path.endswith("spex-field.zip") and opened.browser.current not in path
+    with zipfile.ZipFile(path) as archive:
+        assert {"spex-field/image/field.tif", "spex-field/layers/01-water.tif"} <= set(archive.namelist())
+    assert page.download_all(BrowserRecord()).hint == NO_IMAGE_HINT
+
+
+def test_a_second_image_is_taken_and_the_change_asked_for(page, opened, image, tmp_path):
+    (view,) = page.compare_with(opened.browser, image, "natural", newer=False)
+    assert view.other_text == "Compared with field.tif, taken as the older one; ask “what changed?”."
+    say(page, opened, "water")
+    views = list(page.compare_with(opened.browser, image, "natural", newer=True))
+    assert views[-1].messages[-2].text == WHAT_CHANGED and "newer" in views[-1].other_text
+    assert Chip(WHAT_CHANGED) in views[-1].chips
+    (tmp_path / "notes.tif").write_text("no image")
+    (view,) = page.compare_with(opened.browser, tmp_path / "notes.tif", "natural", newer=True)
+    assert "notes.tif" in view.other_text and "field.tif" in page.load(opened.browser).other_text
+    (view,) = page.compare_with(BrowserRecord(), image, "natural", newer=True)
+    assert view.hint == NO_IMAGE_HINT
 
 
 def test_examples_are_listed_by_their_file_names(engine, image, tmp_path):

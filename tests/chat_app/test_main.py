@@ -58,3 +58,39 @@ def test_options_say_what_the_file_does_not(painted, tmp_path, capsys):
     turn = json.loads(capsys.readouterr().out)
     assert turn["layers"][0]["area_m2"] == turn["layers"][0]["pixels"] * 100
     assert "10 m" in " ".join(turn["facts"]["assumptions"])
+
+
+def test_clicks_and_boxes_come_by_options(painted, scene_file, tmp_path, capsys):
+    main(["ask", str(scene_file), "show me the water in the box", "how many pixels is it?", "--json", "--box", "0,0,80,160", "--out", str(tmp_path / "o"), "--folder", str(tmp_path / "all")])  # fmt: skip
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    with rasterio.open(second["layers"][0]["mask"]) as mask:
+        values = mask.read(1)
+    assert values[:80].any() and not values[80:].any() and first["plan"]["steps"][0]["polygon"][2] == [80, 160]
+    assert (tmp_path / "all" / "transcript.md").is_file() and (tmp_path / "all" / "layers" / "01-water.tif").is_file()
+    assert main(["ask", str(scene_file), "add this", "--click", "3;4"]) == 1
+    assert "--click takes ROW,COLUMN" in capsys.readouterr().err
+
+
+def test_two_images_are_compared(painted, scene_file, tmp_path, capsys):
+    with rasterio.open(scene_file) as dataset:
+        values, profile, names, scales = dataset.read(), dataset.profile, dataset.descriptions, dataset.scales
+    with rasterio.open(tmp_path / "later.tif", "w", **profile) as dataset:
+        dataset.write(values[:, ::-1])
+        dataset.scales = scales
+        for number, name in enumerate(names, start=1):
+            dataset.set_band_description(number, name)
+    command = ["compare", str(scene_file), str(tmp_path / "later.tif"), "show me the water", "drop anything under 1 ha"]
+    assert main([*command, "--json", "--out", str(tmp_path / "o")]) == 0
+    record = json.loads(capsys.readouterr().out)
+    change, files = record["change"], record["files"]
+    with rasterio.open(files["change"]) as dataset:
+        classes = dataset.read(1)
+        assert dataset.crs.to_epsg() == profile["crs"].to_epsg() and "2 gained" in dataset.tags()["CLASSES"]
+    for number, name in ((1, "kept"), (2, "gained"), (3, "lost")):
+        assert int((classes == number).sum()) == change[name]["pixels"]
+    assert change["gained"]["pixels"] == change["lost"]["pixels"] > 0  # the image stands on its head
+    assert (tmp_path / "o" / "water-change.png").is_file() and "Gained" in record["reply"] and record["error"] is None
+    (tmp_path / "bad.tif").write_text("no image")
+    assert main(["compare", str(scene_file), str(tmp_path / "bad.tif"), "show me the water"]) == BAD_IMAGE
+    assert main(["compare", str(scene_file), str(tmp_path / "later.tif"), "hello", "--json"]) == 1
+    assert "no layer yet" in json.loads(capsys.readouterr().out)["error"]

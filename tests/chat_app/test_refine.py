@@ -20,7 +20,9 @@ STEPS = [
     {"op": "keep_shape", "shape": "round"}, {"op": "index_above", "index": "NDVI", "value": 0.1}, {"op": "index_below", "index": "NDVI", "value": 0.1},
     {"op": "union", "layer": "trees"}, {"op": "intersect", "layer": "trees"}, {"op": "subtract", "layer": "trees"},
     {"op": "near", "layer": "trees", "value": 2, "unit": "px"}, {"op": "far", "layer": "trees", "value": 20, "unit": "m"},
-    {"op": "keep_clicked", "points": [[3, 3]]}, {"op": "drop_clicked", "points": [[3, 3]]}, {"op": "stricter"}, {"op": "looser"},
+    {"op": "keep_clicked", "points": [[3, 3]]}, {"op": "drop_clicked", "points": [[3, 3]]},
+    {"op": "add_here", "points": [[3, 3]]}, {"op": "remove_here", "points": [[3, 3], [90, 1]]}, {"op": "keep_inside", "polygon": [[1, 1], [1, 9], [9, 5]]},
+    {"op": "drop_inside", "polygon": [[1, 1], [1, 9], [9, 5]]}, {"op": "add_inside", "polygon": [[1, 1], [1, 9], [9, 5]]}, {"op": "stricter"}, {"op": "looser"},
 ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from chat_app import render
 from chat_app.arrays import ArrayStore
+from chat_app.marks import Marks
 from chat_app.plan import COLOURS
 from chat_app.session import Session
 from spex_model.imaging.scene import Scene
@@ -116,7 +117,7 @@ def test_the_picture_draws_visible_layers_with_the_active_one_on_top(tmp_path):
     mask[4:20, 4:20] = True
     water = add_layer(session, mask)
     add_layer(session, ~mask, "vegetation")
-    picture = render.draw_picture(session, points=[(3, 5)])
+    picture = render.draw_picture(session, Marks(points=((3, 5),)))
     assert [outline.colour for outline in picture.outlines] == [render.palette()["blue"], render.palette()["green"]]
     assert picture.points == ((3, 5),) and picture.covered == (32, 32) and picture.gsd_m == 10.0
     session.activate(water)

@@ -15,9 +15,10 @@ from spex_model.model.modeling_spex import SpexVision
 from spex_model.serving import load_runtime
 from spex_model.serving.client import ServedRuntime, pack_scene, read_events
 from spex_model.serving.errors import BadRequest, DeadlineExceeded, RuntimeUnavailable, UnknownImage, UnknownStates
-from spex_model.serving.mask_engine import MaskEngine, unpack_scene
+from spex_model.serving.mask_engine import MaskEngine
 from spex_model.serving.mask_service import create_app
 from spex_model.serving.protocol import Box, Point
+from spex_model.serving.scene_body import unpack_scene
 from tests.serving.test_mask_service import TINY, make_scene, write_states
 
 VLLM, MASK = "http://127.0.0.1:1", "http://127.0.0.1:2"

@@ -1,6 +1,5 @@
 """The mask service through its HTTP side, on a tiny random model: what it answers and what it refuses."""
 
-import asyncio
 import base64
 import fcntl
 import io
@@ -21,11 +20,13 @@ from spex_model.imaging.scene import Scene
 from spex_model.model.config import SpexConfig
 from spex_model.model.modeling_spex import SpexVision
 from spex_model.model.processor import decode_scene, encode_scene
-from spex_model.serving import mask_engine
+from spex_model.serving import states_folder
 from spex_model.serving.client import pack_scene
+from spex_model.serving.feature_store import FeatureStore
 from spex_model.serving.mask_engine import MaskEngine
 from spex_model.serving.mask_service import create_app
 from spex_model.serving.protocol import SCENE_HEADER, SHAPE_HEADER
+from spex_model.serving.states import name_states, pack_states, unpack_states
 
 TINY = SpexConfig(
     tile_size=64,
@@ -40,6 +41,8 @@ TINY = SpexConfig(
     vision_hidden_size=24,
     language_hidden_size=20,
 )
+_SAID = np.random.default_rng(4).normal(size=(5, 20)).astype(np.float32)
+SAID, STATES = name_states(_SAID), pack_states(_SAID)
 HEADER = json.dumps({"image_id": "a", "bands": ["red", "green"]})
 
 
@@ -51,7 +54,7 @@ def vision() -> SpexVision:
 
 @pytest.fixture
 def engine(vision, tmp_path) -> MaskEngine:
-    return MaskEngine(vision, tmp_path, memory_mb=64, max_body_mb=1)
+    return MaskEngine(vision, tmp_path, max_body_mb=1)
 
 
 @pytest.fixture
@@ -129,7 +132,7 @@ def test_states_are_read_only_once_the_writer_lets_go(service, tmp_path):
 
 
 def test_a_writer_that_never_lets_go_is_not_waited_for(service, tmp_path, monkeypatch):
-    monkeypatch.setattr(mask_engine, "WRITE_WAIT_S", 0.1)
+    monkeypatch.setattr(states_folder, "WRITE_WAIT_S", 0.1)
     write_states(tmp_path)
     with (tmp_path / "said.safetensors.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -227,14 +230,55 @@ def test_unknown_images_and_states_are_told_apart(service):
     assert nothing.json()["kind"] == "unknown_states"
 
 
-def test_images_beyond_the_memory_budget_go_oldest_first(vision, tmp_path):
-    engine = MaskEngine(vision, tmp_path, memory_mb=1)
-    scenes = [make_scene(64, 64, seed) for seed in range(6)]
-    for scene in scenes:
-        engine.encode(scene.id, scene)
-    images, image_bytes, _ = engine.count()
-    assert 1 <= images < 6 and image_bytes <= 1 << 20
-    assert engine.find(scenes[-1].id).image_id == scenes[-1].id
+@pytest.fixture
+def spilling(vision, tmp_path_factory) -> MaskEngine:
+    """An engine with room for two tiny tiles in memory, and for four more on disk."""
+    folder = tmp_path_factory.mktemp("spilling")
+    tile_bytes = 2 * (16 * 16 * 32 + 32 * 32 * 8 + 64 * 64 * 4) + 64  # bfloat16 at strides 4, 2 and 1, and the grid
+    store = FeatureStore(folder / "spill", memory_bytes=2 * tile_bytes, disk_bytes=4 * tile_bytes)
+    return MaskEngine(vision, folder, store)
+
+
+def test_features_that_were_spilled_give_the_same_mask(spilling, vision):
+    states = torch.from_numpy(unpack_states(remember(spilling)))
+    scenes = [make_scene(64, 64, seed) for seed in range(4)]
+    with TestClient(create_app(spilling)) as service:
+        for scene in scenes:
+            send(service, scene)
+        assert spilling.store.counts.spills == 2
+        for scene in scenes:
+            logits = ask(service, scene.id)
+            expected = decode_scene(encode_scene(vision, scene), states)
+            np.testing.assert_allclose(logits, expected, atol=1e-4)
+        metrics = service.get("/metrics").text
+        assert (
+            'spex_mask_cache_hits_total{level="disk"} 2.0' in metrics and "spex_mask_cache_spills_total 2.0" in metrics
+        )
+        assert spilling.store.counts.disk_hits == 2 and spilling.store.counts.memory_hits == 2
+
+
+def test_an_image_that_fits_nowhere_any_more_is_unknown_until_it_is_sent_again(spilling):
+    remember(spilling)
+    scenes = [make_scene(64, 64, seed) for seed in range(8)]
+    with TestClient(create_app(spilling)) as service:
+        for scene in scenes:
+            send(service, scene)
+        asked = {"image_id": scenes[0].id, "states_ref": SAID}
+        assert service.post("/decode", json=asked).json()["kind"] == "unknown_image"
+        send(service, scenes[0])
+        assert service.post("/decode", json=asked).status_code == 200
+
+
+def remember(engine: MaskEngine) -> bytes:
+    """Give an engine the states of an answer, under the name `SAID`."""
+    engine.restore_states(SAID, STATES)
+    return STATES
+
+
+def ask(service: TestClient, image_id: str, **more) -> np.ndarray:
+    answer = service.post("/decode", json={"image_id": image_id, "states_ref": SAID, **more})
+    assert answer.status_code == 200, answer.text
+    return np.frombuffer(answer.content, "<f4").reshape(*map(int, answer.headers[SHAPE_HEADER].split(",")))
 
 
 def test_the_sweeper_removes_only_what_is_old(engine, tmp_path):
@@ -253,57 +297,3 @@ def test_health_and_metrics_answer(service):
     metrics = service.get("/metrics").text
     assert 'spex_mask_requests_total{route="/images/{image_id}",status="404"} 1.0' in metrics
     assert "spex_mask_images 1.0" in metrics
-
-
-def test_work_leaves_the_event_loop_free_and_a_client_that_left_costs_nothing(engine):
-    class SlowEngine:
-        max_body_bytes = 1 << 20
-        calls = 0
-        count = staticmethod(engine.count)
-        sweep = staticmethod(engine.sweep)
-
-        def decode(self, _):
-            SlowEngine.calls += 1
-            time.sleep(0.4)
-            return np.zeros((2, 2), np.float32)
-
-    async def scenario() -> None:
-        app = create_app(SlowEngine())
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://masks") as client:
-            body = {"image_id": "a", "states_ref": "b"}
-            first = asyncio.create_task(client.post("/decode", json=body))
-            await asyncio.sleep(0.1)
-            gone = asyncio.create_task(_post_and_leave(app, json.dumps(body).encode()))
-            started = time.monotonic()
-            assert (await client.get("/health")).status_code == 200
-            assert time.monotonic() - started < 0.25
-            assert (await first).status_code == 200
-            assert await gone == 499
-
-    asyncio.run(scenario())
-    assert SlowEngine.calls == 1
-
-
-async def _post_and_leave(app, body: bytes) -> int:
-    """POST /decode over bare ASGI, with a disconnect right behind the body; the status that is sent."""
-    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
-    status = 0
-
-    async def receive():
-        return next(messages, {"type": "http.disconnect"})
-
-    async def send(message):
-        nonlocal status
-        status = message.get("status", status)
-
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/decode",
-        "query_string": b"",
-        "headers": [],
-        "http_version": "1.1",
-    }
-    await app({**scope, "asgi": {"version": "3.0"}, "scheme": "http", "server": ("masks", 80)}, receive, send)
-    return status

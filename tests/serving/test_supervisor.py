@@ -14,11 +14,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from spex_model.serving import supervisor as module
+from spex_model.serving import programs as module
 from spex_model.serving.__main__ import read_settings
 from spex_model.serving.errors import StartupError
 from spex_model.serving.processes import ROOT, Program, end_groups
-from spex_model.serving.supervisor import ServeSettings, Supervisor, claim_port, plan_models, vllm_program
+from spex_model.serving.programs import ServeSettings, mask_program, plan_models, vllm_program
+from spex_model.serving.supervisor import Supervisor, claim_port
 
 SERVER = """
 import http.server, os, subprocess, sys
@@ -156,6 +157,19 @@ def test_vllm_listens_on_this_machine_only_and_computes_as_it_is_told(tmp_path):
     assert program.environment["VLLM_CPU_KVCACHE_SPACE"] == "1" and program.environment["HF_HUB_OFFLINE"] == "1"
     gpu = vllm_program(settings(tmp_path, device="cuda"), tmp_path / "model", tmp_path)
     assert "--enforce-eager" not in gpu.command and "VLLM_CPU_KVCACHE_SPACE" not in gpu.environment
+
+
+def test_the_programs_get_their_budgets_limits_and_parallel_sizes(tmp_path):
+    chosen = settings(
+        tmp_path, data_parallel=2, tensor_parallel=4, max_streams=64, mask_memory_mb=100, mask_disk_mb=200,
+        mask_spill_dir=tmp_path / "spill", mask_batch_window_ms=5, mask_max_batch=8,
+    )  # fmt: skip
+    language = " ".join(vllm_program(chosen, tmp_path, tmp_path).command)
+    assert "--tensor-parallel-size 4 --data-parallel-size 2" in language and "--max-num-seqs 64" in language
+    masks = mask_program(chosen, tmp_path, tmp_path)
+    command = " ".join(masks.command)
+    assert "--memory-mb 100 --disk-mb 200 --batch-window-ms 5.0 --max-batch 8" in command
+    assert f"--spill-dir {tmp_path / 'spill'}" in command and masks.environment["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
 def test_settings_come_from_options_before_variables(monkeypatch, capsys):
