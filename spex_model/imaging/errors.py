@@ -4,7 +4,8 @@ ImagingError
 ├── SceneError        the file cannot be opened as an image
 │   └── SceneTooLarge it has more pixels than are taken
 ├── BandsError        bands are unknown, or lack for what was asked
-└── PixelSizeError    a size in metres was asked for, and the pixel size is not known
+├── PixelSizeError    a size in metres was asked for, and the pixel size is not known
+└── AlignmentError    two images can't be laid on each other
 """
 
 
@@ -26,3 +27,7 @@ class BandsError(ImagingError):
 
 class PixelSizeError(ImagingError):
     """A size in metres was asked for, and the pixel size is not known."""
+
+
+class AlignmentError(ImagingError):
+    """Two images can't be laid on each other."""

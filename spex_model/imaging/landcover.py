@@ -7,7 +7,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "water": (
         "water", "waters", "lake", "lakes", "river", "rivers", "pond", "ponds", "water body", "water bodies", "waterbodies", "waterbody", "open water",
         "sea", "ocean", "reservoir", "reservoirs", "stream", "streams", "creek", "creeks", "canal", "canals", "lagoon", "lagoons", "flood", "flooding",
-        "flooded areas", "flooded area", "floodwater", "wasser", "see", "seen", "fluss", "flüsse", "gewässer", "teich", "teiche", "meer",
+        "flooded areas", "flooded area", "floodwater", "wasser", "der see", "den see", "die seen", "fluss", "flüsse", "gewässer", "teich", "teiche", "meer",
         "eau", "lac", "lacs", "rivière", "rivières", "étang", "étangs", "fleuve", "mer", "plan d'eau", "plans d'eau",
         "agua", "lago", "lagos", "río", "ríos", "estanque", "estanques", "laguna", "lagunas", "mar", "embalse", "embalses",
         "水", "水体", "水域", "湖泊", "湖", "河流", "河", "池塘",

@@ -1,7 +1,7 @@
 """Every size of the SPEX network in one place; nothing elsewhere hard-codes one."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ class SpexConfig:
     num_image_tokens: a square number; tokens by which the language model sees the overview.
     vision_hidden_size: width of one image token before the projector.
     language_hidden_size: width of the language model's hidden states.
+    calibration: {land cover: {"temperature": t, "bias": b}}, probability = sigmoid(logit / t + b); no part of the
+        network, kept here beside the weights that it belongs to, for the chat to read.
     """
 
     tile_size: int = 512
@@ -38,6 +40,7 @@ class SpexConfig:
     num_image_tokens: int = 16
     vision_hidden_size: int = 256
     language_hidden_size: int = 576
+    calibration: dict[str, dict[str, float]] = field(default_factory=dict, compare=False)
 
     @property
     def num_channels(self) -> int:
@@ -52,7 +55,7 @@ class SpexConfig:
     def load(cls, path: Path) -> "SpexConfig":
         """Read a config written by `save`; an unknown key raises ValueError."""
         values: dict[str, Any] = json.loads(path.read_text())
-        known = {field.name for field in fields(cls)}
+        known = {one.name for one in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ValueError(
                 f"{path.name} holds unknown settings: {', '.join(unknown)}. Known: {', '.join(sorted(known))}."

@@ -2,7 +2,8 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from spex_model.imaging.bands import SLOTS
 from spex_model.imaging.scene import Scene
 from spex_model.imaging.tiles import Window, blend_weights, tile_windows
 from spex_model.model.config import INDEX_CHANNELS
+from spex_model.model.decoding import TileMaps, decode_tiles, lay_out
+from spex_model.model.mask_decoder import BOX_TOP_LEFT
 from spex_model.model.modeling_spex import SpexVision, VisionFeatures
 
 _INDEX_BANDS = {
@@ -98,21 +101,57 @@ def pad_to_stride(pixel_values: Tensor, stride: int) -> Tensor:
     return F.pad(pixel_values, (0, right, 0, bottom), mode="reflect" if mirrors else "constant")
 
 
-class SceneFeatures:
-    """One scene's encoded tiles, kept up to a number, and its image tokens.
+class TileCache(Protocol):
+    """Where the encoded tiles of one scene are kept."""
 
-    Tiles are encoded when first decoded; a scene with more than `max_tiles` tiles encodes the oldest anew,
-    so that memory stays bounded (a 512-tile holds about 36 MB in float32).
+    def get(self, window: Window) -> TileMaps | None:
+        """The maps of a tile, or None where they aren't held (any more)."""
+        ...
+
+    def put(self, window: Window, maps: TileMaps) -> None:
+        """Hold the maps of a tile."""
+        ...
+
+
+class RecentTiles:
+    """The last tiles of one scene in memory, up to a number."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._tiles: OrderedDict[Window, TileMaps] = OrderedDict()
+
+    def get(self, window: Window) -> TileMaps | None:
+        return self._tiles.get(window)
+
+    def put(self, window: Window, maps: TileMaps) -> None:
+        self._tiles[window] = maps
+        while len(self._tiles) > self._limit:
+            self._tiles.popitem(last=False)
+
+
+class SceneFeatures:
+    """One scene's encoded tiles, as far as a cache holds them, and its image tokens.
+
+    Tiles are encoded when first decoded, and anew when the cache has let go of them; without a `cache` the last
+    `max_tiles` are kept. `recall` gives the scene back for that; without it the scene itself is held.
     """
 
-    def __init__(self, vision: SpexVision, scene: Scene, *, max_tiles: int = 12) -> None:
+    def __init__(
+        self,
+        vision: SpexVision,
+        scene: Scene,
+        *,
+        max_tiles: int = 12,
+        cache: TileCache | None = None,
+        recall: Callable[[], Scene] | None = None,
+    ) -> None:
         self.vision = vision
-        self.scene = scene
-        self.max_tiles = max_tiles
-        self.windows = tile_windows(scene.valid.shape, vision.config.tile_size, vision.config.tile_overlap)
-        self._tiles: OrderedDict[Window, VisionFeatures] = OrderedDict()
+        self.shape = scene.shape
+        self.windows = tile_windows(scene.shape, vision.config.tile_size, vision.config.tile_overlap)
+        self._cache = cache or RecentTiles(max_tiles)
+        self._recall = recall or (lambda: scene)
         if len(self.windows) == 1:
-            self.tokens = self.tile(self.windows[0]).tokens[0]
+            self.tokens = self._encode_tile(scene, self.windows[0])[1]
         else:
             self.tokens = self._encode(prepare_overview(scene, vision.config.tile_size)).tokens[0]
 
@@ -122,15 +161,16 @@ class SceneFeatures:
         parameter = next(self.vision.parameters())
         return self.vision.encode(padded.to(parameter.device, parameter.dtype, memory_format=torch.channels_last))
 
-    def tile(self, window: Window) -> VisionFeatures:
-        """The features of one window, from the cache or encoded now."""
-        features = self._tiles.get(window)
-        if features is None:
-            features = self._encode(prepare_pixels(self.scene, window))
-            self._tiles[window] = features
-            if len(self._tiles) > self.max_tiles:
-                self._tiles.popitem(last=False)
-        return features
+    @torch.inference_mode()
+    def _encode_tile(self, scene: Scene, window: Window) -> tuple[TileMaps, Tensor]:
+        features = self._encode(prepare_pixels(scene, window))
+        maps = lay_out(self.vision.mask_decoder, features)
+        self._cache.put(window, maps)
+        return maps, features.tokens[0]
+
+    def tile(self, window: Window) -> TileMaps:
+        """The maps of one window, from the cache or encoded now."""
+        return self._cache.get(window) or self._encode_tile(self._recall(), window)[0]
 
 
 def encode_scene(vision: SpexVision, scene: Scene) -> SceneFeatures:
@@ -138,33 +178,94 @@ def encode_scene(vision: SpexVision, scene: Scene) -> SceneFeatures:
     return SceneFeatures(vision, scene)
 
 
-@torch.inference_mode()
-def decode_scene(
-    features: SceneFeatures,
-    hidden_states: Tensor,
-    points: Sequence[tuple[float, float, int]] = (),
-) -> np.ndarray:
-    """Logits (H, W) float32 of one reply on the scene's grid: every tile decoded, overlaps blended in logit space.
+def points_on_tile(points: Sequence[tuple[float, float, int]], window: Window) -> list[tuple[float, float, int]]:
+    """The points (row, column, label) that lie in a window; a box that reaches into it is cut to it, corner by corner.
+
+    The two corners of a box stand next to each other, the upper left one first.
+    """
+    row0, col0, row1, col1 = window
+    inside, following = [], iter(points)
+    for row, column, label in following:
+        if label == BOX_TOP_LEFT:
+            last_row, last_column, closing = next(following)
+            if row < row1 and column < col1 and last_row >= row0 and last_column >= col0:
+                inside.append((max(row, row0), max(column, col0), label))
+                inside.append((min(last_row, row1 - 1), min(last_column, col1 - 1), closing))
+        elif row0 <= row < row1 and col0 <= column < col1:
+            inside.append((row, column, label))
+    return inside
+
+
+class Painting:
+    """One reply on its way to logits (H, W) on the scene's grid, tile by tile, overlaps blended in logit space.
 
     hidden_states (T, language_hidden_size): post-norm last-layer states at each generated token.
     points: (row, column, label) in pixels of the scene; label 1 adds, 0 removes, 2 and 3 are a box's corners.
     """
-    height, width = features.scene.valid.shape
-    states = hidden_states.to(next(features.vision.parameters()).device)
-    logits = np.zeros((height, width), np.float32)
-    weights = np.zeros((height, width), np.float32)
-    for window in features.windows:
-        row0, col0, row1, col1 = window
-        tile = features.tile(window)
-        tile_height, tile_width = tile.high_res[0].shape[-2:]
+
+    def __init__(
+        self, features: SceneFeatures, hidden_states: Tensor, points: Sequence[tuple[float, float, int]] = ()
+    ) -> None:
+        self.features = features
+        self._points = points
+        device = next(features.vision.parameters()).device
+        with torch.inference_mode():
+            self._said = features.vision.condensation([hidden_states.to(device)])[0]
+        self._logits = np.zeros(features.shape, np.float32)
+        self._weights = np.zeros(features.shape, np.float32)
+
+    def prompt(self, window: Window, maps: TileMaps) -> Tensor:
+        """What the decoder is asked on a tile (N, decoder_width): the reply, and the points that lie in it."""
+        height, width = (4 * side for side in maps.grid)
         inside = [
-            ((column + 0.5 - col0) / tile_width, (row + 0.5 - row0) / tile_height, label)
-            for row, column, label in points
-            if row0 <= row < row1 and col0 <= column < col1
+            ((column + 0.5 - window[1]) / width, (row + 0.5 - window[0]) / height, label)
+            for row, column, label in points_on_tile(self._points, window)
         ]
-        clicks = torch.tensor(inside, dtype=torch.float32) if inside else None
-        decoded = features.vision.decode(tile, [states], clicks)[0, : row1 - row0, : col1 - col0]
-        weight = blend_weights(window, (height, width), features.vision.config.tile_overlap)
-        logits[row0:row1, col0:col1] += weight * decoded.float().cpu().numpy()
-        weights[row0:row1, col0:col1] += weight
-    return logits / np.maximum(weights, 1e-6)
+        if not inside:
+            return self._said
+        clicks = torch.tensor(inside, dtype=torch.float32, device=self._said.device)[None]
+        shown = maps.embedding.to(self._said)[None]
+        decoder = self.features.vision.mask_decoder
+        return torch.cat(
+            [self._said, decoder.embed_points(clicks[..., :2], clicks[..., 2].long(), shown, maps.grid)[0]]
+        )
+
+    def add(self, window: Window, decoded: np.ndarray) -> None:
+        """Blend in the logits of one tile."""
+        row0, col0, row1, col1 = window
+        weight = blend_weights(window, self.features.shape, self.features.vision.config.tile_overlap)
+        self._logits[row0:row1, col0:col1] += weight * decoded[: row1 - row0, : col1 - col0]
+        self._weights[row0:row1, col0:col1] += weight
+
+    def logits(self) -> np.ndarray:
+        """Logits (H, W) float32, once every window is painted."""
+        return self._logits / np.maximum(self._weights, 1e-6)
+
+
+@torch.inference_mode()
+def paint(strokes: Sequence[tuple[Painting, Window]]) -> list[int]:
+    """Paint tiles of any number of paintings of one model, and return the sizes of the passes that it took.
+
+    Tiles of the same size with prompts of the same length share a pass of the decoder.
+    """
+    passes: dict[tuple[tuple[int, int], int], list[tuple[Painting, Window, TileMaps, Tensor]]] = {}
+    for painting, window in strokes:
+        maps = painting.features.tile(window)
+        prompt = painting.prompt(window, maps)
+        passes.setdefault((maps.grid, len(prompt)), []).append((painting, window, maps, prompt))
+    for together in passes.values():
+        decoder = together[0][0].features.vision.mask_decoder
+        decoded = decode_tiles(decoder, [maps for *_, maps, _ in together], torch.stack([one[3] for one in together]))
+        for (painting, window, *_), logits in zip(together, decoded.cpu().numpy(), strict=True):
+            painting.add(window, logits)
+    return [len(together) for together in passes.values()]
+
+
+def decode_scene(
+    features: SceneFeatures, hidden_states: Tensor, points: Sequence[tuple[float, float, int]] = ()
+) -> np.ndarray:
+    """Logits (H, W) float32 of one reply on the scene's grid; arguments as for `Painting`."""
+    painting = Painting(features, hidden_states, points)
+    for window in features.windows:
+        paint([(painting, window)])
+    return painting.logits()

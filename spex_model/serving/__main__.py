@@ -12,7 +12,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from spex_model.serving.errors import StartupError
-from spex_model.serving.supervisor import ServeSettings, Supervisor
+from spex_model.serving.programs import ServeSettings
+from spex_model.serving.supervisor import Supervisor
 
 log = logging.getLogger("spex_model.serving")
 

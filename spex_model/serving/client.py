@@ -42,6 +42,7 @@ from spex_model.serving.protocol import (
     SceneHeader,
     clean_prompt,
 )
+from spex_model.serving.states import States, name_states, pack_states, unpack_states
 
 if TYPE_CHECKING:
     from spex_model.imaging.scene import Scene
@@ -264,6 +265,16 @@ class ServedRuntime:
     def _ask_mask(self, wanted: str, held: _Held | None) -> httpx.Response:
         patience_s = self._timeout_s * max(1.0, held.num_pixels / PIXELS_PER_TIMEOUT if held else 1.0)
         return self._mask.request("POST", "/decode", content=wanted, timeout=patience_s)
+
+    def read_states(self, states_ref: str) -> States:
+        """Fetch the hidden states of an answer from the mask service."""
+        return unpack_states(self._mask.request("GET", f"/states/{states_ref}", attempts=2).content)
+
+    def restore_states(self, states: States) -> str:
+        """Hand states that were read before back to the mask service."""
+        name = name_states(states)
+        self._mask.request("PUT", f"/states/{name}", content=pack_states(states), attempts=2)
+        return name
 
     def close(self) -> None:
         """Close the connections; the servers keep what they hold."""

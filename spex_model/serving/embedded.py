@@ -20,6 +20,7 @@ from spex_model.model.weights import IMAGE_TOKEN_ID, WeightsError, build_checkpo
 from spex_model.serving.errors import RuntimeUnavailable, UnknownImage, UnknownStates
 from spex_model.serving.language import Answer, LanguageModel
 from spex_model.serving.protocol import Box, Generation, GenerationResult, Health, Point
+from spex_model.serving.states import States, check_states, name_states
 
 if TYPE_CHECKING:
     from spex_model.imaging.scene import Scene
@@ -138,6 +139,22 @@ class EmbeddedRuntime:
             if states is None:
                 raise UnknownStates("What the model said is no longer held; ask again.")
             return decode_scene(features, states, prompt_points(points, boxes))
+
+    def read_states(self, states_ref: str) -> States:
+        """The hidden states of an answer that is held."""
+        with self._lock:
+            states = self._states.recall(states_ref)
+        if states is None:
+            raise UnknownStates("What the model said is no longer held; ask again.")
+        return np.asarray(states.float().cpu().numpy(), np.float32)
+
+    def restore_states(self, states: States) -> str:
+        """Hold states that were read before, from this process or an earlier one."""
+        states = check_states(states, self._vision.config.language_hidden_size)
+        name = name_states(states)
+        with self._lock:
+            self._states.put(name, torch.from_numpy(states.copy()))
+        return name
 
     def close(self) -> None:
         """Forget images and states."""

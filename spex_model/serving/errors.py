@@ -6,6 +6,7 @@ ServingError
 │   ├── UnknownImage      the image isn't (or is no longer) encoded; encode it again
 │   └── UnknownStates     the hidden states of that answer are gone; generate again
 ├── RuntimeUnavailable    a server is down, starting or broken; a later try may work
+│   └── TooBusy           too many requests wait already
 ├── DeadlineExceeded      no answer in the time allowed
 └── StartupError          the supervisor can't start the servers
 
@@ -35,6 +36,10 @@ class UnknownStates(BadRequest):
 
 class RuntimeUnavailable(ServingError):
     """The language model or the mask service doesn't answer."""
+
+
+class TooBusy(RuntimeUnavailable):
+    """Too many requests wait already."""
 
 
 class DeadlineExceeded(ServingError):

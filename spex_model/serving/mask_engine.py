@@ -1,213 +1,180 @@
-"""What the mask service does, without HTTP: scenes in, states in, logits out.
-
-Pixels and hidden-state files come from outside this process; both are checked here before torch sees them.
-"""
+"""What the mask service does, without HTTP: scenes in, states in, logits out."""
 
 from __future__ import annotations
 
 import base64
-import fcntl
 import io
-import math
 import threading
 import time
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from spex_model.imaging.errors import ImagingError
 from spex_model.imaging.scene import Scene
+from spex_model.imaging.tiles import Window
+from spex_model.model.decoding import TileMaps
 from spex_model.model.modeling_spex import SpexVision
-from spex_model.model.processor import SceneFeatures, decode_scene
-from spex_model.serving import protocol
+from spex_model.model.processor import Painting, SceneFeatures, paint
+from spex_model.serving import protocol, states_folder
 from spex_model.serving.embedded import MAX_STATES, Recent, prompt_points
-from spex_model.serving.errors import BadRequest, TooLarge, UnknownImage, UnknownStates
+from spex_model.serving.errors import BadRequest, UnknownImage, UnknownStates
+from spex_model.serving.feature_store import FeatureStore
+from spex_model.serving.states import name_states, pack_states, unpack_states
 
-WRITE_WAIT_S = 10.0
-
-
-def unpack_scene(header: protocol.SceneHeader, body: bytes, max_bytes: int) -> Scene:
-    """The scene that `client.pack_scene` packed. Raises `BadRequest` for anything else, `TooLarge` for too much.
-
-    The body is an npz of `reflectance` (C, H, W) float32 or float16, finite throughout, and `valid`, the bits of
-    an (H, W) mask. Shapes are read before anything is allocated, and nothing is unpickled.
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(body)) as archive:
-            names = sorted(entry.filename for entry in archive.infolist())
-            if names != ["reflectance.npy", "valid.npy"]:
-                raise BadRequest(f"The pixels must be an npz of reflectance and valid; it holds {names[:4]}.")
-            for entry in archive.infolist():
-                _check_entry(archive, entry, max_bytes)
-        with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
-            reflectance, packed = arrays["reflectance"], arrays["valid"]
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise BadRequest("The pixels can't be read: they are no whole npz file.") from error
-    if reflectance.ndim != 3 or reflectance.dtype not in (np.float32, np.float16) or 0 in reflectance.shape:
-        raise BadRequest(
-            f"reflectance is {reflectance.dtype} {reflectance.shape}; float32 or float16 (C, H, W) needed."
-        )
-    height, width = reflectance.shape[1:]
-    if packed.dtype != np.uint8 or packed.shape != (math.ceil(height * width / 8),):
-        raise BadRequest(f"valid doesn't hold the packed bits of {height} x {width} pixels.")
-    if not np.isfinite(reflectance).all():
-        raise BadRequest("reflectance holds NaN or infinity; send 0 where a pixel isn't valid.")
-    valid = np.unpackbits(packed, count=height * width).astype(bool).reshape(height, width)
-    values = np.ascontiguousarray(reflectance, dtype=np.float32)
-    try:
-        return Scene(values, valid, header.bands, gsd_m=header.gsd_m, calibrated=header.calibrated)
-    except ImagingError as error:
-        raise BadRequest(str(error)) from error
+MAX_IMAGES = 4096
+"""Images whose tokens are held, a few kilobytes each; their tiles and pixels have budgets of their own."""
+FORGOTTEN = "The image's features are no longer held; encode the image again."
 
 
-def _check_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, max_bytes: int) -> None:
-    """Refuse an array whose header announces more than its file holds, or than is taken."""
-    if entry.file_size > max_bytes:
-        raise TooLarge(f"The image unpacks to {entry.file_size:,} bytes; at most {max_bytes:,} are taken.")
-    with archive.open(entry) as file:
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read_header(file)
-        if math.prod(shape) * dtype.itemsize != entry.file_size - file.tell():
-            raise BadRequest(f"{entry.filename} announces {shape} of {dtype} and holds something else.")
+class _Tiles:
+    """The tiles of one scene in the store."""
+
+    def __init__(self, store: FeatureStore, image_id: str, scene: Scene) -> None:
+        self._store = store
+        self._prefix = image_id
+        self._bands, self._gsd_m, self._calibrated = scene.bands, scene.gsd_m, scene.calibrated
+
+    def get(self, window: Window) -> TileMaps | None:
+        held = self._store.get(f"{self._prefix}/{window}")
+        if held is None:
+            return None
+        embedding, middle, fine, grid = held
+        return TileMaps(embedding, middle, fine, (int(grid[0]), int(grid[1])))
+
+    def put(self, window: Window, maps: TileMaps) -> None:
+        self._store.put(f"{self._prefix}/{window}", (*maps.tensors, torch.tensor(maps.grid)))
+
+    def put_pixels(self, scene: Scene) -> None:
+        """Keep the pixels too, for tiles that are encoded later."""
+        pixels = (torch.from_numpy(array.copy()) for array in (scene.reflectance, scene.valid))
+        self._store.put(self._prefix, tuple(pixels))
+
+    def recall(self) -> Scene:
+        """The scene as it was put. Raises `UnknownImage` where its pixels had to go."""
+        held = self._store.get(self._prefix)
+        if held is None:
+            raise UnknownImage(FORGOTTEN)
+        reflectance, valid = (tensor.numpy() for tensor in held)
+        return Scene(reflectance, valid, self._bands, gsd_m=self._gsd_m, calibrated=self._calibrated)
 
 
-@contextmanager
-def _written(lock_path: Path) -> Iterator[None]:
-    """Wait until the writer has let go of a states file. Raises `UnknownStates` where nothing is written."""
-    try:
-        lock = lock_path.open()
-    except OSError as error:
-        raise UnknownStates("vLLM kept no hidden states for that answer; ask again.") from error
-    with lock:
-        patience = time.monotonic() + WRITE_WAIT_S
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > patience:
-                    raise UnknownStates("vLLM is still writing the hidden states of that answer.") from error
-                time.sleep(0.002)
-        yield
+class DecodeJob:
+    """One request on its way: its painting and the windows that are still to be painted."""
 
-
-@dataclass(frozen=True)
-class _HeldImage:
-    """An encoded scene and the most bytes that it will hold once all its tiles are encoded."""
-
-    features: SceneFeatures
-    num_bytes: int
-
-    @classmethod
-    def encode(cls, vision: SpexVision, scene: Scene) -> _HeldImage:
-        features = SceneFeatures(vision, scene)
-        if not bool(torch.isfinite(features.tokens).all()):
-            raise BadRequest("Encoding the image gave values that aren't finite; the model can't see it.")
-        tile = features.tile(features.windows[0])
-        maps = sum(tensor.nbytes for tensor in (tile.embedding, tile.tokens, *tile.high_res))
-        tiles = maps * min(len(features.windows), features.max_tiles)
-        return cls(features, scene.reflectance.nbytes + scene.valid.nbytes + tiles)
-
-    def describe(self, image_id: str, seconds: float = 0.0) -> protocol.EncodedImage:
-        tokens = self.features.tokens.detach().float().cpu().clone()
-        buffer = io.BytesIO()
-        torch.save(tokens, buffer)
-        text = base64.b64encode(buffer.getvalue()).decode("ascii")
-        return protocol.EncodedImage(
-            image_id=image_id, tokens_base64=text, num_tokens=len(tokens), encode_seconds=seconds
-        )
+    def __init__(self, painting: Painting) -> None:
+        self.painting = painting
+        self.left: list[Window] = list(painting.features.windows)
 
 
 class MaskEngine:
     """Encoded images and answers' states, and the model that makes masks of them.
 
-    Any thread may call, but `encode` and `decode` one at a time: each uses all cores.
+    `store` keeps features and pixels; without one, 1 GB of memory does. Any thread may call, but `encode` and `paint`
+    one at a time: each uses all cores.
     """
 
-    def __init__(self, vision: SpexVision, states_dir: Path, *, memory_mb: int = 2048, max_body_mb: int = 2048) -> None:
+    def __init__(
+        self, vision: SpexVision, states_dir: Path, store: FeatureStore | None = None, *, max_body_mb: int = 2048
+    ) -> None:
         self.max_body_bytes = max_body_mb << 20
+        self.store = store or FeatureStore(None, memory_bytes=1 << 30)
         self._vision = vision
         self._states_dir = states_dir
         self._lock = threading.Lock()
-        self._images: Recent[_HeldImage] = Recent(memory_mb << 20, cost=lambda image: image.num_bytes)
+        self._images: Recent[SceneFeatures] = Recent(MAX_IMAGES)
         self._states: Recent[torch.Tensor] = Recent(MAX_STATES)
 
-    def count(self) -> tuple[int, int, int]:
-        """Images, bytes of images and answers that are held."""
+    def count(self) -> tuple[int, int]:
+        """Images and answers that are held."""
         with self._lock:
-            return len(self._images), self._images.total, len(self._states)
+            return len(self._images), len(self._states)
 
-    def _image(self, image_id: str) -> _HeldImage:
+    def _image(self, image_id: str) -> SceneFeatures:
         with self._lock:
             image = self._images.recall(image_id)
         if image is None:
-            raise UnknownImage("The image's features are no longer held; encode the image again.")
+            raise UnknownImage(FORGOTTEN)
         return image
 
     def find(self, image_id: str) -> protocol.EncodedImage:
         """The tokens of an image that is held. Raises `UnknownImage`."""
-        return self._image(image_id).describe(image_id)
+        return _describe(image_id, self._image(image_id))
 
     def encode(self, image_id: str, scene: Scene) -> protocol.EncodedImage:
-        """Encode a scene and hold its features."""
-        with suppress(UnknownImage):
-            return self.find(image_id)
+        """Encode a scene and hold its features. A scene that is known brings its pixels back, if those had to go."""
         started = time.monotonic()
-        image = _HeldImage.encode(self._vision, scene)
+        tiles = _Tiles(self.store, image_id, scene)
+        with suppress(UnknownImage):
+            known = self._image(image_id)
+            if len(known.windows) > 1 or tiles.get(known.windows[0]) is None:
+                tiles.put_pixels(scene)
+            return _describe(image_id, known)
+        features = SceneFeatures(self._vision, scene, cache=tiles, recall=tiles.recall)
+        if not bool(torch.isfinite(features.tokens).all()):
+            raise BadRequest("Encoding the image gave values that aren't finite; the model can't see it.")
+        if len(features.windows) > 1:
+            tiles.put_pixels(scene)
         with self._lock:
-            self._images.put(image_id, image)
-        return image.describe(image_id, time.monotonic() - started)
+            self._images.put(image_id, features)
+        return _describe(image_id, features, time.monotonic() - started)
 
     def keep_states(self, request: protocol.KeepStates) -> None:
         """Take over the states of one answer; its file is removed. Asking again changes nothing."""
         with self._lock:
             if self._states.recall(request.states_ref) is not None:
                 return
-        path = self._states_dir / f"{request.states_ref}.safetensors"
-        lock_path = path.with_name(path.name + ".lock")
-        try:
-            with _written(lock_path):
-                states = load_file(path)["hidden_states"]
-        except (OSError, SafetensorError, KeyError) as error:
-            raise UnknownStates("vLLM kept no whole hidden states for that answer; ask again.") from error
-        finally:
-            path.unlink(missing_ok=True)
-            lock_path.unlink(missing_ok=True)
-        end = request.prompt_tokens + request.generated
-        width = self._vision.config.language_hidden_size
-        if states.ndim != 3 or states.shape[1:] != (1, width) or len(states) < end:
-            raise BadRequest(f"The hidden states have shape {tuple(states.shape)}; ({end}, 1, {width}) is needed.")
-        # A copy, so that the prompt's states can go.
-        said = states[request.prompt_tokens : end, 0].float().clone()
-        if not bool(torch.isfinite(said).all()):
-            raise UnknownStates("The hidden states of that answer hold NaN or infinity; ask again.")
+        said = states_folder.take_states(self._states_dir, request, self._vision.config.language_hidden_size)
         with self._lock:
             self._states.put(request.states_ref, said)
 
-    def decode(self, request: protocol.DecodeRequest) -> npt.NDArray[np.float32]:
-        """(H, W) float32 logits of one answer on the scene's grid."""
-        image = self._image(request.image_id)
+    def read_states(self, states_ref: str) -> bytes:
+        """The states of an answer that is held, packed as `states.pack_states` does."""
+        return pack_states(self._said(states_ref).cpu().numpy())
+
+    def restore_states(self, states_ref: str, body: bytes) -> None:
+        """Hold packed states under the name that their content gives them."""
+        states = unpack_states(body, self._vision.config.language_hidden_size)
+        if name_states(states) != states_ref:
+            raise BadRequest("The hidden states are not those that their name stands for; send them again.")
         with self._lock:
-            states = self._states.recall(request.states_ref)
+            self._states.put(states_ref, torch.from_numpy(states.copy()))
+
+    def _said(self, states_ref: str) -> torch.Tensor:
+        with self._lock:
+            states = self._states.recall(states_ref)
         if states is None:
             raise UnknownStates("What the model said is no longer held; ask again.")
-        return decode_scene(image.features, states, prompt_points(request.points, request.boxes))
+        return states
+
+    def start(self, request: protocol.DecodeRequest) -> DecodeJob:
+        """Begin to decode. Raises `UnknownImage` or `UnknownStates`."""
+        image, said = self._image(request.image_id), self._said(request.states_ref)
+        return DecodeJob(Painting(image, said, prompt_points(request.points, request.boxes)))
+
+    def paint(self, strokes: Sequence[tuple[DecodeJob, Window]]) -> list[int]:
+        """Decode tiles of any jobs together; the sizes of the passes. Each window must be one of its job's `left`.
+
+        Raises `UnknownImage` where a tile must be encoded anew and the pixels had to go.
+        """
+        sizes = paint([(job.painting, window) for job, window in strokes])
+        for job, window in strokes:
+            job.left.remove(window)
+        return sizes
 
     def sweep(self, max_age_s: float) -> int:
-        """Remove states files that nobody fetched, as aborted requests leave them; how many went."""
-        swept = 0
-        for path in (*self._states_dir.glob("*.safetensors"), *self._states_dir.glob("*.lock")):
-            with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > max_age_s:
-                    path.unlink()
-                    swept += 1
-        return swept
+        """Remove states files that nobody fetched; how many went."""
+        return states_folder.sweep(self._states_dir, max_age_s)
+
+    def close(self) -> None:
+        """Let go of all features, and of the files that they were spilled to."""
+        self.store.close()
+
+
+def _describe(image_id: str, features: SceneFeatures, seconds: float = 0.0) -> protocol.EncodedImage:
+    tokens = features.tokens.detach().float().cpu().clone()
+    buffer = io.BytesIO()
+    torch.save(tokens, buffer)
+    text = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return protocol.EncodedImage(image_id=image_id, tokens_base64=text, num_tokens=len(tokens), encode_seconds=seconds)

@@ -7,10 +7,13 @@
 | `POST /images`, header `x-spex-scene`: `SceneHeader` | npz of `reflectance` and packed `valid` | `EncodedImage` |
 | `GET /images/{image_id}` | - | `EncodedImage` |
 | `POST /states` | `KeepStates` | 204 |
+| `GET /states/{states_ref}` | - | npy of the states, to be kept |
+| `PUT /states/{states_ref}` | such an npy | 204 |
 | `POST /decode`, optionally `?dtype=float16` | `DecodeRequest` | (H, W) logits, little endian, row by row |
 | `GET /health`, `GET /metrics` | - | `ServiceHealth`, Prometheus text |
 
-Every refusal is a `ServiceProblem`. Model work runs one job at a time, outside the event loop.
+Every refusal is a `ServiceProblem`. Model work runs one pass at a time, outside the event loop; decode requests share
+passes, see `DecodeQueue`.
 """
 
 from __future__ import annotations
@@ -18,23 +21,25 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import uvicorn
 from anyio import to_thread
 from fastapi import FastAPI, Request, Response
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import generate_latest
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spex_model.model.weights import WeightsError, load_vision
-from spex_model.serving.errors import BadRequest, ServingError, TooLarge
-from spex_model.serving.mask_engine import MaskEngine, unpack_scene
+from spex_model.serving.decode_queue import DecodeQueue
+from spex_model.serving.errors import BadRequest, ServingError, TooBusy, TooLarge
+from spex_model.serving.feature_store import FeatureStore
+from spex_model.serving.mask_engine import MaskEngine
+from spex_model.serving.mask_metrics import CountRequests, MaskMetrics
 from spex_model.serving.protocol import (
     PROBLEMS,
     SCENE_HEADER,
@@ -46,35 +51,16 @@ from spex_model.serving.protocol import (
     ServiceHealth,
     ServiceProblem,
 )
+from spex_model.serving.scene_body import unpack_scene
+from spex_model.serving.states import MAX_STATES_BYTES
 
 log = logging.getLogger(__name__)
 
 MAX_JSON_BYTES = 1 << 18
 SWEEP_EVERY_S = 60.0
-STATUS = {"too_large": 413, "unknown_image": 404, "unknown_states": 404, "bad_request": 400}
+STATUS = {"too_large": 413, "too_busy": 429, "unknown_image": 404, "unknown_states": 404, "bad_request": 400}
 CLIENT_GONE = 499
 _Model = TypeVar("_Model", bound=BaseModel)
-_Value = TypeVar("_Value")
-
-
-class Metrics:
-    """Counters of one service, in a registry of their own."""
-
-    def __init__(self, engine: MaskEngine) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "spex_mask_requests", "Requests by route and status", ["route", "status"], registry=self.registry
-        )
-        self.seconds = Histogram(
-            "spex_mask_work_seconds", "Time of model work, without waiting", ["work"], registry=self.registry
-        )
-        self.swept = Counter("spex_mask_swept_files", "States files that nobody fetched", registry=self.registry)
-        images = Gauge("spex_mask_images", "Images held", registry=self.registry)
-        images.set_function(lambda: engine.count()[0])
-        image_bytes = Gauge("spex_mask_image_bytes", "Most bytes that the held images take", registry=self.registry)
-        image_bytes.set_function(lambda: engine.count()[1])
-        answers = Gauge("spex_mask_answers", "Answers whose states are held", registry=self.registry)
-        answers.set_function(lambda: engine.count()[2])
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -108,38 +94,33 @@ def problem(error: ServingError) -> Response:
     return Response(body, STATUS[kind], media_type="application/json")
 
 
-class _Turns:
-    """Runs model work one job at a time in a worker thread, and none for a client that has gone."""
+def create_app(
+    engine: MaskEngine, *, states_max_age_s: float = 600.0, window_s: float = 0.003, max_batch: int = 4
+) -> FastAPI:
+    """The HTTP side of a `MaskEngine`, which is closed with it.
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._turn = asyncio.Lock()
-        self._metrics = metrics
-
-    async def run(self, request: Request, work: str, job: Callable[[], _Value]) -> _Value:
-        async with self._turn:
-            if await request.is_disconnected():
-                raise ClientDisconnect
-            with self._metrics.seconds.labels(work).time():
-                return await to_thread.run_sync(job)
-
-
-def create_app(engine: MaskEngine, *, states_max_age_s: float = 600.0) -> FastAPI:
-    """The HTTP side of a `MaskEngine`. States files older than `states_max_age_s` are swept away."""
-    metrics = Metrics(engine)
+    States files older than `states_max_age_s` are swept away; `window_s` and `max_batch` are those of `DecodeQueue`.
+    """
+    metrics = MaskMetrics(engine)
+    turn = asyncio.Lock()
+    queue = DecodeQueue(engine, turn, metrics, window_s=window_s, max_batch=max_batch)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         sweeper = asyncio.create_task(_sweep_for_ever(engine, metrics, states_max_age_s))
         yield
         sweeper.cancel()
+        engine.close()
 
     app = FastAPI(title="SPEX mask service", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    _add_model_routes(app, engine, _Turns(metrics))
+    _add_image_routes(app, engine, turn, metrics)
+    _add_states_routes(app, engine)
+    _add_decode_route(app, engine, queue)
     _add_watching(app, engine, metrics)
     return app
 
 
-async def _sweep_for_ever(engine: MaskEngine, metrics: Metrics, max_age_s: float) -> None:
+async def _sweep_for_ever(engine: MaskEngine, metrics: MaskMetrics, max_age_s: float) -> None:
     while True:
         try:
             swept = await to_thread.run_sync(engine.sweep, max_age_s)
@@ -151,36 +132,55 @@ async def _sweep_for_ever(engine: MaskEngine, metrics: Metrics, max_age_s: float
         await asyncio.sleep(min(SWEEP_EVERY_S, max_age_s))
 
 
-def _add_model_routes(app: FastAPI, engine: MaskEngine, turns: _Turns) -> None:
+def _add_image_routes(app: FastAPI, engine: MaskEngine, turn: asyncio.Lock, metrics: MaskMetrics) -> None:
     @app.post("/images")
     async def encode(request: Request) -> EncodedImage:
         header = parse(SceneHeader, request.headers.get(SCENE_HEADER, ""))
         body = await read_body(request, engine.max_body_bytes)
         scene = await to_thread.run_sync(unpack_scene, header, body, engine.max_body_bytes)
         del body
-        return await turns.run(request, "encode", partial(engine.encode, header.image_id, scene))
+        async with turn:
+            if await request.is_disconnected():
+                metrics.cancelled.inc()
+                raise ClientDisconnect
+            with metrics.seconds.labels("encode").time():
+                return await to_thread.run_sync(engine.encode, header.image_id, scene)
 
     @app.get("/images/{image_id}")
     async def find(image_id: str) -> EncodedImage:
         return engine.find(image_id)
 
+
+def _add_states_routes(app: FastAPI, engine: MaskEngine) -> None:
     @app.post("/states", status_code=204)
     async def keep_states(request: Request) -> None:
         wanted = parse(KeepStates, await read_body(request, MAX_JSON_BYTES))
         await to_thread.run_sync(engine.keep_states, wanted)
 
+    @app.get("/states/{states_ref}")
+    async def read_states(states_ref: str) -> Response:
+        return Response(engine.read_states(states_ref), media_type="application/octet-stream")
+
+    @app.put("/states/{states_ref}", status_code=204)
+    async def restore_states(states_ref: str, request: Request) -> None:
+        body = await read_body(request, MAX_STATES_BYTES)
+        await to_thread.run_sync(engine.restore_states, states_ref, body)
+
+
+def _add_decode_route(app: FastAPI, engine: MaskEngine, queue: DecodeQueue) -> None:
     @app.post("/decode")
     async def decode(request: Request, dtype: str = "float32") -> Response:
         if dtype not in ("float32", "float16"):
             raise BadRequest(f"Logits come as float32 or float16, not {dtype[:20]!r}.")
         wanted = parse(DecodeRequest, await read_body(request, MAX_JSON_BYTES))
-        logits = await turns.run(request, "decode", partial(engine.decode, wanted))
+        job = await to_thread.run_sync(engine.start, wanted)
+        logits = await queue.decode(job, request)
         height, width = logits.shape
         content = logits.astype("<f4" if dtype == "float32" else "<f2", copy=False).tobytes()
         return Response(content, media_type="application/octet-stream", headers={SHAPE_HEADER: f"{height},{width}"})
 
 
-def _add_watching(app: FastAPI, engine: MaskEngine, metrics: Metrics) -> None:
+def _add_watching(app: FastAPI, engine: MaskEngine, metrics: MaskMetrics) -> None:
     @app.get("/health")
     async def health() -> ServiceHealth:
         return ServiceHealth(ready=True, detail="The mask service is ready.", images=engine.count()[0])
@@ -190,7 +190,8 @@ def _add_watching(app: FastAPI, engine: MaskEngine, metrics: Metrics) -> None:
         return Response(generate_latest(metrics.registry), media_type="text/plain; version=0.0.4")
 
     @app.exception_handler(BadRequest)
-    async def refuse(_: Request, error: BadRequest) -> Response:
+    @app.exception_handler(TooBusy)
+    async def refuse(_: Request, error: ServingError) -> Response:
         return problem(error)
 
     @app.exception_handler(ClientDisconnect)
@@ -202,33 +203,7 @@ def _add_watching(app: FastAPI, engine: MaskEngine, metrics: Metrics) -> None:
         body = ServiceProblem(kind="internal", detail="The mask service failed; its log says why.")
         return Response(body.model_dump_json(), 500, media_type="application/json")
 
-    app.add_middleware(_CountRequests, metrics=metrics)
-
-
-class _CountRequests:
-    """Counts answers by route and status."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        status = 500
-
-        async def note_status(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        try:
-            await self._app(scope, receive, note_status)
-        finally:
-            # The route's pattern, not the path: an id in a label would make a time series of its own.
-            route = getattr(scope.get("route"), "path", "unknown")
-            self._metrics.requests.labels(route, status).inc()
+    app.add_middleware(CountRequests, metrics=metrics)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -239,6 +214,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--states-dir", type=Path, required=True, help="where vLLM writes hidden states")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--memory-mb", type=int, default=2048, help="most memory for encoded images")
+    parser.add_argument("--disk-mb", type=int, default=8192, help="most disk for those that don't fit in memory")
+    parser.add_argument("--spill-dir", type=Path, help="where on disk; else the system's temporary folder")
+    parser.add_argument("--batch-window-ms", type=float, default=3, help="how long a first request waits for others")
+    parser.add_argument("--max-batch", type=int, default=4, help="most tiles in one pass of the decoder")
     parser.add_argument("--max-body-mb", type=int, default=2048, help="largest scene, unpacked")
     parser.add_argument("--states-max-age-s", type=float, default=600, help="age at which unfetched states go")
     options = parser.parse_args(argv)
@@ -248,8 +227,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (WeightsError, OSError, RuntimeError, ValueError) as error:
         log.error("The model can't be loaded from %s: %s", options.checkpoint, error)
         return 1
-    engine = MaskEngine(vision, options.states_dir, memory_mb=options.memory_mb, max_body_mb=options.max_body_mb)
-    app = create_app(engine, states_max_age_s=options.states_max_age_s)
+    store = FeatureStore(
+        options.spill_dir or Path(tempfile.gettempdir()) / "spex-features",
+        memory_bytes=options.memory_mb << 20,
+        disk_bytes=options.disk_mb << 20,
+    )
+    engine = MaskEngine(vision, options.states_dir, store, max_body_mb=options.max_body_mb)
+    app = create_app(
+        engine,
+        states_max_age_s=options.states_max_age_s,
+        window_s=options.batch_window_ms / 1000,
+        max_batch=options.max_batch,
+    )
     log.info("serving masks on http://127.0.0.1:%d", options.port)
     uvicorn.run(
         app, host="127.0.0.1", port=options.port, log_level="warning", access_log=False, timeout_graceful_shutdown=10

@@ -53,6 +53,26 @@ def available_memory_gb() -> float | None:
     return available / 2**30
 
 
+def tree_memory_mb(pids: Iterable[int]) -> float:
+    """Proportional resident memory of processes and all their descendants; 0 where the system doesn't tell."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError, IndexError):
+            parent = int(path.read_text().rsplit(")", 1)[1].split()[1])
+            children.setdefault(parent, []).append(int(path.parent.name))
+    waiting, seen, kilobytes = list(pids), set(), 0
+    while waiting:
+        pid = waiting.pop()
+        if pid in seen:
+            continue
+        seen.add(pid)
+        waiting += children.get(pid, [])
+        with suppress(OSError):
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return kilobytes / 1024
+
+
 def end_groups(groups: Collection[int], patience_s: float = 30.0) -> None:
     """Ask the leaders of these groups to end with all their own, then the others, and kill what stays after a while.
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from spex_model.serving.errors import BadRequest, TooLarge, UnknownImage, UnknownStates
+from spex_model.serving.errors import BadRequest, ServingError, TooBusy, TooLarge, UnknownImage, UnknownStates
 
 if TYPE_CHECKING:
     from spex_model.imaging.scene import Scene
@@ -268,7 +268,8 @@ class ServiceProblem(WireModel):
     detail: str
 
 
-PROBLEMS: dict[str, type[BadRequest]] = {
+PROBLEMS: dict[str, type[ServingError]] = {
+    "too_busy": TooBusy,
     "too_large": TooLarge,
     "unknown_image": UnknownImage,
     "unknown_states": UnknownStates,
