@@ -33,6 +33,8 @@ CORRECTION = re.compile(
 )
 CONNECTOR = re.compile(r"\s*(?:;|\.\s|, then |,? and then |,? then |, and |, but |,| and | und | et | y |，)\s*")
 CHINESE_FILLERS = re.compile("只要|只|请|保留|的|那个|那些|一下|把|个|是")
+ASKS_OR_AMENDS = re.compile(r"^(?:is|are|was|does|did|how|why|what if)\b.*\?|\binstead\b")
+"""A question is no command, and "instead" speaks of the step before: both are left to the model."""
 DROP = r"(?:drop|remove|delete|get rid|discard|ignore|exclude|filter|throw away|throw|erase|eliminate|omit|take away|take|kill|clear|skip|lose|without|no|not|forget|nothing|weg|entferne|ohne|lösche|enlève|supprime|sans|quita|elimina|sin|去掉|删除|去除)"
 _LESS = r"(?:under|below|smaller than|smaller|less than|less|lower than|<|unter|kleiner als|kleiner|weniger als|moins|menos|menor(?:es)?|小于|不到|少于)"
 _MORE = r"(?:over|above|larger than|larger|bigger than|bigger|greater than|more than|>|exceeding|exceeds|über|größer als|größer|mehr als|plus|dépasse|más|mayor(?:es)?|大于|超过)"
@@ -111,7 +113,7 @@ CLICK_PATTERNS: tuple[tuple[str, str], ...] = (
     (rf"(?:please )?{DROP}(?: of)? (?:this|that)(?: one| piece| region| area)(?: please| here)?|not (?:this|that) one", "drop_clicked"),
     (rf"(?:please )?{DROP}(?: of)? (?:this|that|what is)(?:{_SPOT}| here)*(?: please)?|not (?:this|that|here|there){_SPOT}?|(?:this|that|here){_SPOT}?(?: is|'s) (?:not|no|wrong|wrongly marked)(?: right| part of it| one| «C\d+»)?(?: here)?", "remove_here"),
     (rf"(?:please )?(?:add|include|mark) (?:this|that|here)(?:{_SPOT}| one| piece| region| area| here| too| as well)*(?: please)?|(?:and |also )*(?:this|that|here)(?:{_SPOT}| one| piece| region)?(?: too| as well| also)|also (?:this|that|here)(?:{_SPOT}| one| piece| region)?|(?:this|that)(?:{_SPOT}| one| piece| region)? (?:was|is) (?:missed|missing|left out|«C\d+» too)|you (?:have )?missed (?:this|that|a)(?:{_SPOT}| one| piece| region)?(?: here)?", "add_here"),
-    (r"(?:only |just |keep )*(?:this|that) (?:one|piece|region|area|patch)(?: only| please)?|(?:only|just|keep) (?:this|that)|(?:keep |only )*the (?:one|region) i clicked(?: on)?", "keep_clicked"),
+    (r"(?:only |just |keep )*(?:this|that) (?:one|piece|region|area|patch)(?: only| please)?|(?:only|just|keep) this|(?:keep |only )*the (?:one|region) i clicked(?: on)?", "keep_clicked"),
 )  # fmt: skip
 
 SHOW = r"(?:show|find|map|highlight|mark|extract|detect|outline|segment|pick|locate|identify|display|draw|trace|get|give|search|looking|locating|what about|how about|next|zeig|zeige|finde|markiere|suche|such|montrez?-moi|montre|trouve|cherche|où|donde|dónde|muestra|muéstrame|encuentra|busca|显示|找出|标出|现在看)"

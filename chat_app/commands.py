@@ -223,6 +223,8 @@ class _Reader:
             return self._refine([{"op": op}], None)
         elif (plan := self._extract(text) or self._extract_in_box(text)) is not None:
             return plan
+        if patterns.ASKS_OR_AMENDS.search(self.original.lower()):
+            return None
         steps: list[dict[str, Any]] = []
         cover: str | None = None
         clauses = [part for part in patterns.CONNECTOR.split(text) if part]

@@ -40,12 +40,16 @@ def size_limit(value: float, unit: str, scene: Scene) -> tuple[np.ndarray, float
 
 
 def distance_px(value: float, unit: str, scene: Scene) -> float:
-    """A distance in pixels. Raises PixelSizeNeeded."""
+    """A distance in pixels; what is within a hundredth of whole pixels is whole. Raises PixelSizeNeeded.
+
+    A pixel of a projected image is rarely 10 m to the millimetre, and "grow by 10 m" must not grow by nothing.
+    """
     if unit == "px":
         return value
     if scene.gsd_m is None:
         raise PixelSizeNeeded("A distance in metres")
-    return value / scene.gsd_m
+    pixels = value / scene.gsd_m
+    return float(round(pixels)) if abs(pixels - round(pixels)) <= 0.01 * pixels else pixels
 
 
 def apply_step(
