@@ -210,7 +210,7 @@ class Painting:
         self._points = points
         device = next(features.vision.parameters()).device
         with torch.inference_mode():
-            self._said = features.vision.condensation([hidden_states.to(device)])[0]
+            self.said = features.vision.condensation([hidden_states.to(device)])[0]
         self._logits = np.zeros(features.shape, np.float32)
         self._weights = np.zeros(features.shape, np.float32)
 
@@ -222,12 +222,12 @@ class Painting:
             for row, column, label in points_on_tile(self._points, window)
         ]
         if not inside:
-            return self._said
-        clicks = torch.tensor(inside, dtype=torch.float32, device=self._said.device)[None]
-        shown = maps.embedding.to(self._said)[None]
+            return self.said
+        clicks = torch.tensor(inside, dtype=torch.float32, device=self.said.device)[None]
+        shown = maps.embedding.to(self.said)[None]
         decoder = self.features.vision.mask_decoder
         return torch.cat(
-            [self._said, decoder.embed_points(clicks[..., :2], clicks[..., 2].long(), shown, maps.grid)[0]]
+            [self.said, decoder.embed_points(clicks[..., :2], clicks[..., 2].long(), shown, maps.grid)[0]]
         )
 
     def add(self, window: Window, decoded: np.ndarray) -> None:
