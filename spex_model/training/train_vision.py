@@ -138,6 +138,8 @@ def train(options: argparse.Namespace) -> None:
     watched = [tile for tile in held_out if tile.source != "clouds"][:: options.watch_every]
     model = PromptedVision(SpexConfig())
     model.vision.channels_last()
+    # Eager attention: the fused backward pass takes longer on a CPU for prompts of a few tokens.
+    model.vision.mask_decoder.decoder.config._attn_implementation = "eager"
     decay = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}])
