@@ -148,7 +148,12 @@ def evaluate(options: argparse.Namespace) -> int:
     from chat_app.evaluate import evaluate_dialogues
 
     settings = Settings(**({"runtime": options.runtime} if options.runtime else {}))
-    report = evaluate_dialogues(_load_runtime(settings), options.dialogues, settings, every=options.every)
+    if options.descriptions:
+        from chat_app.evaluate_descriptions import evaluate_descriptions
+
+        report = evaluate_descriptions(_load_runtime(settings), options.descriptions, settings, every=options.every)
+    else:
+        report = evaluate_dialogues(_load_runtime(settings), options.dialogues, settings, every=options.every)
     if options.out:
         options.out.write_text(report, encoding="utf-8")
     print(report)
@@ -234,7 +239,10 @@ def main(argv: list[str] | None = None) -> int:
     comparing.set_defaults(run=compare)
     measuring = commands.add_parser("evaluate", help="measure the readers on written dialogues")
     measuring.add_argument("--dialogues", type=Path, default=Path("tests/dialogues"))
-    measuring.add_argument("--every", type=int, default=1, help="take every n-th dialogue")
+    measuring.add_argument(
+        "--descriptions", type=Path, help="measure the truth of replies instead, on build_spie's images"
+    )
+    measuring.add_argument("--every", type=int, default=1, help="take every n-th dialogue, or image")
     measuring.add_argument("--out", type=Path, help="write the report here too")
     measuring.add_argument("--runtime", choices=("auto", "served", "embedded"))
     measuring.set_defaults(run=evaluate)

@@ -37,7 +37,7 @@ from chat_app.graph import Conversation
 from chat_app.settings import Settings
 from chat_app.store import SessionStore
 from spex_model.imaging.reading import open_scene
-from spex_model.serving import load_runtime
+from spex_model.serving import load_runtime, share_cores
 from spex_model.serving.errors import StartupError
 from spex_model.serving.processes import tree_memory_mb
 from spex_model.serving.programs import ServeSettings
@@ -161,6 +161,7 @@ def measure_embedded(plan: Plan) -> Figures:
 
 def measure_plain(plan: Plan) -> Figures:
     """The figures of transformers' `generate` on the prompts of the descriptions, one user, no conversation."""
+    share_cores()
     from spex_model.serving.plain_generate import PlainGenerate
 
     settings, scene = plan.settings, open_scene(plan.images[0])

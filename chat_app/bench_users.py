@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,15 +142,23 @@ def talk(conversation: Conversation, images: Sequence[Path], turns: int, think_s
 
     def one(number: int) -> None:
         pause = random.Random(number)
-        session = conversation.store.create(images[number])
-        for turn in range(turns):
-            time.sleep(min(5 * think_s, pause.expovariate(1 / think_s)) if think_s else 0)
-            try:
-                _turn(conversation, session.id, MESSAGES[turn % len(MESSAGES)], log)
-            except Exception as error:  # a user of the benchmark reports what a person would have seen
-                log.errors.append(f"{type(error).__name__}: {error}")
+        with _noted(log):
+            session = conversation.store.create(images[number])
+            for turn in range(turns):
+                time.sleep(min(5 * think_s, pause.expovariate(1 / think_s)) if think_s else 0)
+                with _noted(log):
+                    _turn(conversation, session.id, MESSAGES[turn % len(MESSAGES)], log)
 
     _side_by_side(one, len(images), log)
+
+
+@contextmanager
+def _noted(log: Log) -> Iterator[None]:
+    """Count what goes wrong, and go on as a person would."""
+    try:
+        yield
+    except Exception as error:
+        log.errors.append(f"{type(error).__name__}: {error}")
 
 
 def _turn(conversation: Conversation, session_id: str, message: str, log: Log) -> None:
@@ -185,11 +194,8 @@ def describe(runtime: Runtime, scenes: Sequence[Scene], rounds: int, settings: S
     def one(number: int) -> None:
         image_id, prompts = asked[number]
         for prompt in prompts * rounds:
-            try:
-                with runtime.generate(image_id, prompt, max_tokens=settings.max_answer_tokens) as answer:
-                    answer.read()
-            except Exception as error:
-                log.errors.append(f"{type(error).__name__}: {error}")
+            with _noted(log), runtime.generate(image_id, prompt, max_tokens=settings.max_answer_tokens) as answer:
+                answer.read()
 
     _side_by_side(one, len(scenes), log)
 

@@ -19,12 +19,16 @@ from chat_app.refine import refine
 from chat_app.session import Session
 from chat_app.settings import Settings
 from spex_model.imaging.areas import mask_area_m2
+from spex_model.imaging.indices import available_indices, compute_index
 from spex_model.imaging.scene import Scene
 from spex_model.serving.protocol import Runtime
 
 NO_SECOND_IMAGE = (
     "There is no second image to compare with yet. Add one of the same place under “Compare with another image”."
 )
+ANOTHER_LOOK = 0.1
+"""Difference of the median index of two images above which they are called different as a whole."""
+_OVERALL = ("NDVI", "VARI")
 _OWN_IMAGE_ONLY = CORRECTIONS | {"add_inside"}
 """Steps that mend what the model got wrong on one image; on another they would invent something."""
 
@@ -71,7 +75,9 @@ def find_change(
         masks.reverse()
         scenes.reverse()
     before, after = (mask & compared for mask in masks)
-    remarks = [*aligned.remarks, *_recipe_remarks(session, layer)]
+    remarks = [
+        *aligned.remarks, *_radiometry_remarks(session.scene, aligned.scene, compared), *_recipe_remarks(session, layer),
+    ]  # fmt: skip
     return Change(before, after, compared, _measure(layer, before, after, compared, session.scene, scenes, remarks))
 
 
@@ -109,6 +115,20 @@ def _repeat(
     shown = twin.add_layer(found.extraction, layer.name)
     if steps:
         twin.replace_extraction(shown, refine(found.extraction, steps, twin))
+
+
+def _radiometry_remarks(first: Scene, second: Scene, compared: BoolArray) -> list[str]:
+    """A sentence where the images differ as a whole, as two seasons do: then the outlines do, too."""
+    shared = [name for name in _OVERALL if name in available_indices(first) and name in available_indices(second)]
+    if not shared or not compared.any():
+        return []
+    medians = [float(np.nanmedian(compute_index(scene, shared[0])[compared])) for scene in (first, second)]
+    if not abs(medians[0] - medians[1]) > ANOTHER_LOOK:
+        return []
+    return [
+        f"The images differ as a whole (median {shared[0]} {medians[0]:.2f} and {medians[1]:.2f}), by season, light or "
+        "calibration: part of what seems to have changed, or all of it, may come from that."
+    ]
 
 
 def _recipe_remarks(session: Session, layer: Layer) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 _FILLER_TEXT = """
@@ -152,3 +153,15 @@ UNIT_QUESTION = re.compile(
     )
 )
 UNIT_NAMES = {"hectare": "ha", "hectares": "ha", "ha": "ha", "hektar": "ha", "hectáreas": "ha", "公顷": "ha", "acre": "acres", "acres": "acres", "pixel": "px", "pixels": "px", "px": "px", "sqm": "m2", "m2": "m2", "km2": "km2"}  # fmt: skip
+
+
+def marked(clause: str) -> str | None:
+    """The step of a clause that speaks of what is marked in the picture."""
+    return next((op for pattern, op in CLICK_PATTERNS if re.fullmatch(pattern, clause)), None)
+
+
+@lru_cache(maxsize=64)
+def numbered(pattern: str) -> re.Pattern[str]:
+    """Give repeated target groups of one pattern names of their own."""
+    count = iter(range(1, 99))
+    return re.compile(re.sub(r"\(\?P<target>", lambda _: f"(?P<target{next(count)}>", pattern))

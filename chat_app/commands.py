@@ -171,7 +171,7 @@ class _Reader:
                 for name in ("one", "two")
             )
             return {"intent": "compare", "target": self.values[one], "other": self.values[two]}
-        if match := _numbered(patterns.CHANGE).fullmatch(text.replace("?", "").strip()):
+        if match := patterns.numbered(patterns.CHANGE).fullmatch(text.replace("?", "").strip()):
             return {"intent": "change", "target": self._named(match)}
         return None
 
@@ -206,7 +206,7 @@ class _Reader:
                 "unit": unit,
             }
         for intent, pattern, fields in patterns.QUESTIONS:
-            if match := _numbered(pattern).fullmatch(text):
+            if match := patterns.numbered(pattern).fullmatch(text):
                 return {"intent": intent, "target": self._named(match), **fields}
         return None
 
@@ -219,7 +219,7 @@ class _Reader:
         ):
             target = str(self.values[match["t"] or match["t2"] or match["t3"]])
             text = match["rest"] or match["rest2"] or match["rest3"]
-        elif op := _marked(text):
+        elif op := patterns.marked(text):
             return self._refine([{"op": op}], None)
         elif (plan := self._extract(text) or self._extract_in_box(text)) is not None:
             return plan
@@ -281,7 +281,7 @@ class _Reader:
 
     def _step(self, clause: str) -> tuple[dict[str, Any] | None, str | None]:
         """The step of one clause, and the land cover or layer that it speaks of."""
-        if op := _marked(clause):
+        if op := patterns.marked(clause):
             return {"op": op}, None
         squeezed = re.sub(rf"^{patterns.SHOW} (?=«)", "", self._squeeze(clause))
         for pattern, build in patterns.STEP_PATTERNS:
@@ -298,15 +298,3 @@ class _Reader:
         """The clause without the words that carry no command."""
         words = patterns.CHINESE_FILLERS.sub(" ", clause.strip(" ,.;:-")).split()
         return " ".join(word.strip(",.;:") for word in words if word.strip(",.;:") not in patterns.FILLERS)
-
-
-def _marked(clause: str) -> str | None:
-    """The step of a clause that speaks of what is marked in the picture."""
-    return next((op for pattern, op in patterns.CLICK_PATTERNS if re.fullmatch(pattern, clause)), None)
-
-
-@lru_cache(maxsize=64)
-def _numbered(pattern: str) -> re.Pattern[str]:
-    """Give repeated target groups of one pattern names of their own."""
-    count = iter(range(1, 99))
-    return re.compile(re.sub(r"\(\?P<target>", lambda _: f"(?P<target{next(count)}>", pattern))

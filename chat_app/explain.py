@@ -1,4 +1,4 @@
-"""Words for measured facts, and the check of the model's words against them."""
+"""Words for measured facts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,8 @@ from typing import Any
 from chat_app.errors import PIXEL_SIZE_HINT
 
 _PLURAL = ("trees", "buildings")
-_PLACE = re.compile(
-    r"\b(top-left|top-center|top-right|middle-left|center|middle-right|bottom-left|bottom-center|bottom-right)\b",
-    re.IGNORECASE,
-)
-_SIZE = re.compile(r"\b(huge|somewhat large|large|medium|small|very tiny)\b", re.IGNORECASE)
-_REGIONS = re.compile(r"\b([\d,]+) regions?\b")
-_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
+"""Where one sentence ends and another begins."""
 
 
 def area_words(area_m2: float | None, pixels: int) -> str:
@@ -73,55 +68,12 @@ def measured_words(facts: dict[str, Any]) -> str:
     return text
 
 
-def check_words(text: str, facts: dict[str, Any], prior_regions: int | None) -> tuple[str, list[str]]:
-    """Hold the model's words to the measurement: correct the number of regions, drop sentences that it contradicts.
-
-    The model reads the number of regions that the index has; on the mask there may be more or fewer, and that
-    number is put in its place. A sentence stands when any other number of regions does not occur in it, and when
-    the place and size that it gives the largest region are those of the mask's. Returns the text that may be
-    shown, and the sentences that were changed or dropped.
-    """
-    kept: list[str] = []
-    changed: list[str] = []
-    for sentence in _SENTENCE.split(text.strip()):
-        corrected = sentence
-        if facts["pixels"] and prior_regions is not None:
-            counted = rf"\b{prior_regions} regions?\b"
-            corrected = re.sub(counted, regions_words(facts["regions"]), sentence)
-        if _holds(corrected, facts):
-            kept.append(corrected)
-        if kept[-1:] != [sentence]:
-            changed.append(sentence)
-    return " ".join(kept), changed
-
-
-def _holds(sentence: str, facts: dict[str, Any]) -> bool:
-    lowered = sentence.lower()
-    if not facts["pixels"]:
-        return bool(re.search(r"\bno \w|nowhere|look for|allow no|decides", lowered))
-    if re.search(r"\b(shows no|nowhere)\b", lowered):
-        return False
-    if any(int(number.replace(",", "")) != facts["regions"] for number in _REGIONS.findall(sentence)):
-        return False
-    about = next(
-        (rank for rank, word in ((0, "largest"), (0, "region,"), (0, "region is"), (1, "second")) if word in lowered),
-        None,
-    )
-    if about is None:
-        return True
-    if about >= len(facts["largest"]):
-        return False
-    region = facts["largest"][about]
-    places, sizes = _PLACE.findall(lowered), _SIZE.findall(lowered)
-    return all(place == region["place"] for place in places) and all(size == region["size"] for size in sizes)
-
-
 def extract_words(model_text: str, facts: dict[str, Any], evidence: dict[str, Any], method: str) -> str:
     """The final reply of an extraction: what the model said and may stand, the evidence, and the measurement."""
     parts = [model_text] if model_text else []
     if method == "index":
         parts.append(f"This mask is the spectral index alone: {evidence['reason']}")
-    elif len(_SENTENCE.split(model_text)) < 2 and evidence.get("reason"):
+    elif len(SENTENCE_END.split(model_text)) < 2 and evidence.get("reason"):
         parts.append(evidence["reason"])
     if not facts["pixels"]:
         parts.append(f"No {facts['land_cover']} was found, so there is nothing to measure.")

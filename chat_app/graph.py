@@ -15,6 +15,7 @@ from langgraph.graph import END, START, StateGraph
 from chat_app import actions, answers, explain, facts
 from chat_app.change import find_change, show_change
 from chat_app.change_words import found_change_words
+from chat_app.checking import check_words
 from chat_app.checkpoints import close_checkpointer, open_checkpointer
 from chat_app.errors import ChatError, MessageError, PlanError
 from chat_app.extract import Found, extract
@@ -271,7 +272,7 @@ def _show(
     """Put an extraction on the layer list: the layer's id, its facts, and the words for them."""
     layer = session.add_layer(found.extraction)
     measured = facts.layer_facts(session, layer)
-    model_text, dropped = explain.check_words(found.model_text, measured, found.prior_regions)
+    model_text, dropped = check_words(found.model_text, measured, found.prior_regions)
     for sentence in dropped:
         log.info("a sentence of the model is corrected or dropped by the measurement: %s", sentence)
     reply = explain.extract_words(model_text, measured, found.extraction.evidence, found.extraction.method)

@@ -87,11 +87,15 @@ class Extraction:
 
 @dataclass(frozen=True, eq=False)
 class OtherImage:
-    """A second image of the same place, as it was opened: its file name, and whether it was taken after the first."""
+    """A second image of the same place, as it was opened: its file name, and whether it was taken after the first.
+
+    `remarks` say how well it can be laid on the first.
+    """
 
     name: str
     scene: Scene = field(repr=False)
     newer: bool = True
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

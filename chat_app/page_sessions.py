@@ -190,6 +190,7 @@ def other_words(session: Session) -> str:
     """Which second image a session has, and what is to be known of it; "" without one."""
     if session.other is None:
         return ""
-    remarks = session.align_other(session.other).remarks
     when = "newer" if is_newer(session.scene, session.other) else "older"
-    return " ".join([f"Compared with {session.other.name}, taken as the {when} one; ask “what changed?”.", *remarks])
+    return " ".join(
+        [f"Compared with {session.other.name}, taken as the {when} one; ask “what changed?”.", *session.other.remarks]
+    )

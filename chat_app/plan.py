@@ -116,10 +116,10 @@ def plan_schema() -> dict[str, Any]:
     Keys stand in the order in which the language model writes them. Number ranges are left to `read_plan_json`,
     since not every grammar backend takes them.
     """
-    full = _taught(Plan.model_json_schema())
+    full = Plan.model_json_schema()
     fields = {name: _tidy(spec) for name, spec in full["properties"].items()}
     groups: dict[tuple[str, ...], list[str]] = {}
-    for intent in (name for name in INTENTS if name not in UNTAUGHT_INTENTS):
+    for intent in INTENTS:
         groups.setdefault(_FIELDS.get(intent, ()), []).append(intent)
     order = list(Plan.model_fields)
     alternatives = []
@@ -138,21 +138,6 @@ def plan_schema() -> dict[str, Any]:
     return {"anyOf": alternatives, "$defs": {name: _tidy(spec) for name, spec in full["$defs"].items()}}
 
 
-UNTAUGHT_INTENTS = frozenset({"change"})
-UNTAUGHT_STEPS = frozenset({"AddHere", "RemoveHere", "KeepInside", "DropInside", "AddInside"})
-"""What only the rules read: the language model has no lessons for it, and its grammar is without."""
-
-
-def _taught(schema: dict[str, Any]) -> dict[str, Any]:
-    """The full schema without the steps that the language model was never taught."""
-    unwanted = {f"#/$defs/{name}" for name in UNTAUGHT_STEPS}
-    definitions = {name: spec for name, spec in schema["$defs"].items() if name not in UNTAUGHT_STEPS}
-    items = schema["properties"]["steps"]["items"]
-    choices = [choice for choice in items["oneOf"] if choice.get("$ref") not in unwanted]
-    steps = {**schema["properties"]["steps"], "items": {**items, "oneOf": choices}}
-    return {**schema, "$defs": definitions, "properties": {**schema["properties"], "steps": steps}}
-
-
 def _filled(spec: dict[str, Any]) -> dict[str, Any]:
     return {**spec, "minItems": 1} if spec.get("type") == "array" else spec
 
@@ -160,8 +145,6 @@ def _filled(spec: dict[str, Any]) -> dict[str, Any]:
 _DROPPED = {
     "title", "description", "default", "discriminator", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
 }  # fmt: skip
-
-
 _FILLED_IN = frozenset({"points", "polygon"})
 """Fields of steps that the chat fills in with what was marked in the picture; the language model never sees them."""
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -99,12 +99,13 @@ class SessionStore:
         """
         scene = self._open_scene(path, options)
         other = OtherImage(path.name, scene, newer)
-        session.align_other(other)
+        other = replace(other, remarks=session.align_other(other).remarks)
         folder = self._root / session.id / f"other-{uuid4().hex[:8]}"
         _copy_image(path, folder)
         old = self._read(session.id).get("other")
         session.other = other
-        self._write(session, {"other": {"name": path.name, "newer": newer, "folder": folder.name, "options": options}})
+        about = {"name": path.name, "newer": newer, "remarks": list(other.remarks)}
+        self._write(session, {"other": {**about, "folder": folder.name, "options": options}})
         if old:
             shutil.rmtree(self._root / session.id / old["folder"], ignore_errors=True)
         return other
@@ -156,9 +157,8 @@ class SessionStore:
             session = self._build(session_id, scene, record["title"])
             if stored := record.get("other"):
                 path = self._root / session_id / stored["folder"] / stored["name"]
-                session.other = OtherImage(
-                    stored["name"], self._open_scene(path, stored["options"]), bool(stored["newer"])
-                )
+                other = self._open_scene(path, stored["options"])
+                session.other = OtherImage(stored["name"], other, bool(stored["newer"]), tuple(stored["remarks"]))
             session.turns = [Turn.from_dict(turn) for turn in record["turns"]]
             session.after_turn = [_read_snapshot(values) for values in record["after_turn"]]
             session.extractions = {

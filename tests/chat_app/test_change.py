@@ -71,7 +71,7 @@ def test_what_was_gained_and_lost_is_measured_and_shown(say, session, conversati
     assert change["gained"]["area_m2"] == pytest.approx(gained.sum() * 100, rel=3e-3)
     assert change["lost"]["percent_of_before"] == pytest.approx(100 * lost.sum() / before.sum(), abs=0.01)
     assert "Gained: " in turn.reply and "ha" in turn.reply and session.active_layer.name == "water"
-    assert "between lakes.tif and later.tif" in turn.reply
+    assert "between lakes.tif and later.tif" in turn.reply and "as a whole" not in turn.reply
     assert say("why is the water lost?").error is None and session.find_layer("water").name == "water"
     say("undo")
     assert len(session.layers) == 1
@@ -148,6 +148,20 @@ def test_what_cannot_be_compared_is_a_sentence(say, session, conversation, runti
     assert "in another way" in turn.error and len(session.layers) == 3
     with pytest.raises((LayerNotFound, RuntimeUnavailable, StepError)):
         find_change(session, session.find_layer("nothing"), runtime, settings)
+
+
+def test_images_of_another_season_are_told(say, session, conversation, scene_file, tmp_path):
+    say("show me the water")
+    with rasterio.open(scene_file) as dataset:
+        values, profile, names, scales = dataset.read(), dataset.profile, dataset.descriptions, dataset.scales
+    values[names.index("nir")] //= 2
+    with rasterio.open(tmp_path / "winter.tif", "w", **profile) as dataset:
+        dataset.write(values)
+        dataset.scales = scales
+        for number, name in enumerate(names, start=1):
+            dataset.set_band_description(number, name)
+    conversation.store.add_other(session, tmp_path / "winter.tif")
+    assert "differ as a whole (median NDVI" in say("what changed?").reply
 
 
 def test_clicks_mend_the_first_image_only(say, session, conversation, scene_file, tmp_path):

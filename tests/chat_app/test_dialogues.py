@@ -33,7 +33,8 @@ def test_the_dialogues_cover_every_intent_and_step():
     assert not [name for name, count in Counter(dialogue.name for dialogue in dialogues).items() if count > 1]
     assert all(5 <= len(dialogue.turns) <= 8 and not dialogue.held_out for dialogue in dialogues)
     assert {key for dialogue in dialogues for turn in dialogue.turns for key in turn.expect} <= EXPECTABLE
-    assert {plan.intent for plan in plans} == set(INTENTS)
+    # what needs a second image is no matter of a written dialogue
+    assert {plan.intent for plan in plans} == set(INTENTS) - {"change"}
     assert {step.op for plan in plans for step in plan.steps} == STEPS
 
 

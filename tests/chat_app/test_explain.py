@@ -3,7 +3,8 @@
 import pytest
 
 from chat_app.actions import step_words
-from chat_app.explain import area_words, check_words, measure_words
+from chat_app.checking import check_words
+from chat_app.explain import area_words, measure_words
 from chat_app.plan import Plan
 
 

@@ -13,12 +13,13 @@ from starlette.testclient import TestClient
 from spex_model.imaging.scene import Scene
 from spex_model.model.modeling_spex import SpexVision
 from spex_model.serving import load_runtime
-from spex_model.serving.client import ServedRuntime, pack_scene, read_events
+from spex_model.serving.client import ServedRuntime, pack_scene
 from spex_model.serving.errors import BadRequest, DeadlineExceeded, RuntimeUnavailable, UnknownImage, UnknownStates
 from spex_model.serving.mask_engine import MaskEngine
 from spex_model.serving.mask_service import create_app
-from spex_model.serving.protocol import Box, Point
+from spex_model.serving.protocol import IMAGE_HEADER, Box, Point
 from spex_model.serving.scene_body import unpack_scene
+from spex_model.serving.text_stream import read_events
 from tests.serving.test_mask_service import TINY, make_scene, write_states
 
 VLLM, MASK = "http://127.0.0.1:1", "http://127.0.0.1:2"
@@ -70,6 +71,7 @@ class Servers(httpx.BaseTransport):
         self.vllm = FakeVllm(folder)
         self.folder = folder
         self.mask_requests: list[str] = []
+        self.about: list[str | None] = []
         self.mask_failures = 0
         torch.manual_seed(0)
         self.vision = SpexVision(TINY).eval()
@@ -83,6 +85,7 @@ class Servers(httpx.BaseTransport):
         if request.url.port == 1:
             return self.vllm(request)
         self.mask_requests.append(f"{request.method} {request.url.path}")
+        self.about.append(request.headers.get(IMAGE_HEADER))
         if self.mask_failures:
             self.mask_failures -= 1
             raise httpx.ConnectError("refused", request=request)
@@ -238,8 +241,32 @@ def test_connection_failures_are_tried_again_where_that_is_safe(runtime, servers
     scene = make_scene()
     runtime.encode(scene)
     servers.mask_failures = 1
+    with pytest.raises(UnknownStates):
+        runtime.decode(scene.id, "b")  # the second try got through
+    servers.mask_failures = 2
     with pytest.raises(RuntimeUnavailable):
         runtime.decode(scene.id, "b")
+
+
+def test_restored_states_are_handed_over_again_to_a_service_that_forgot_them(runtime, servers):
+    scene, states = make_scene(), np.random.default_rng(0).normal(size=(4, 20)).astype(np.float32)
+    image_id, name = runtime.encode(scene), runtime.restore_states(states)
+    before = runtime.decode(image_id, name)
+    servers.restart()
+    np.testing.assert_allclose(runtime.decode(image_id, name), before, atol=1e-4)
+    assert servers.mask_requests[-5:] == [
+        "POST /decode", "POST /images", "POST /decode", f"PUT /states/{name}", "POST /decode",
+    ]  # fmt: skip
+
+
+def test_what_is_about_an_image_says_so_to_a_router(runtime, servers):
+    scene = make_scene()
+    image_id = runtime.encode(scene)
+    answer = runtime.generate(image_id, "Describe.", max_tokens=9)
+    answer.read()
+    runtime.decode(image_id, answer.states_ref)
+    runtime.read_states(answer.states_ref)
+    assert len(servers.about) == 5 and set(servers.about) == {image_id}
 
 
 def test_a_server_that_is_down_is_refused_at_once_and_found_again(runtime, servers):

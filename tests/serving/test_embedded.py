@@ -12,10 +12,11 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from spex_model.model.modeling_spex import SpexVision
 from spex_model.model.processor import decode_scene, encode_scene
 from spex_model.model.weights import CHAT_TEMPLATE
-from spex_model.serving.embedded import EmbeddedRuntime, Recent
+from spex_model.serving.embedded import EmbeddedRuntime
 from spex_model.serving.errors import BadRequest, RuntimeUnavailable, UnknownImage, UnknownStates
 from spex_model.serving.language import Answer, LanguageModel
 from spex_model.serving.protocol import Box, Point
+from spex_model.serving.recent import Recent
 from tests.serving.test_mask_service import TINY, make_scene
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<pad>", "<image>"]

@@ -201,6 +201,8 @@ def test_names_are_never_paths(service, tmp_path, name):
         ("/decode", b'{"image_id":"a","states_ref":"b","extra":1}'),
         ("/decode", b'{"image_id":"a","states_ref":"b","points":[[NaN,1,true]]}'),
         ("/decode", b'{"image_id":"a","states_ref":"b","boxes":[[1,2,3,Infinity]]}'),
+        ("/decode", json.dumps({"image_id": "a", "states_ref": "b", "points": [[1, 1, True]] * 257}).encode()),
+        ("/decode", json.dumps({"image_id": "a", "states_ref": "b", "boxes": [[1, 1, 2, 2]] * 17}).encode()),
         ("/states", b'{"states_ref":"b","prompt_tokens":0,"generated":1}'),
         ("/decode?dtype=int8", b'{"image_id":"a","states_ref":"b"}'),
         ("/images", b""),
@@ -240,7 +242,7 @@ def spilling(vision, tmp_path_factory) -> MaskEngine:
 
 
 def test_features_that_were_spilled_give_the_same_mask(spilling, vision):
-    states = torch.from_numpy(unpack_states(remember(spilling)))
+    states = torch.tensor(unpack_states(remember(spilling)))
     scenes = [make_scene(64, 64, seed) for seed in range(4)]
     with TestClient(create_app(spilling)) as service:
         for scene in scenes:

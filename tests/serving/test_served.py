@@ -126,21 +126,35 @@ def test_streams_side_by_side_and_a_poisoned_neighbour_change_nothing(served, st
     threads = [threading.Thread(target=answer.read) for answer in beside]
     for thread in threads:
         thread.start()
-    refused = ask_with_nan(stack)
+    refused = [ask(stack, embeds=embeds) for embeds in (nan_embeds(), "no base64!", "AAAA", small_embeds())]
+    refused += [ask(stack, text="word " * 10_000), ask(stack, text="<image>" * 3)]
     for thread in threads:
         thread.join()
-    assert refused.status_code == 400 and "finite" in refused.text
+    assert [answer.status_code for answer in refused] == [400] * 6, [answer.text for answer in refused]
+    reasons = ("finite", "base64", "base64", "tokens are needed", "context length", "")
+    for answer, reason in zip(refused, reasons, strict=True):
+        assert reason in answer.json()["error"]["message"]
     assert [answer.text for answer in beside] == [answer.text for answer in alone]
     for answer, mask in zip(beside, masks, strict=True):
         assert_same_mask(served.decode(image_id, answer.states_ref), mask)
 
 
-def ask_with_nan(stack: Supervisor) -> httpx.Response:
+def nan_embeds() -> str:
     config = json.loads((build_checkpoint() / "config.json").read_text())
-    embeds = image_embeds(float("nan"), config["num_image_tokens"], config["vision_hidden_size"])
-    content = [{"type": "image_embeds", "image_embeds": embeds}, {"type": "text", "text": "Describe."}]
+    return image_embeds(float("nan"), config["num_image_tokens"], config["vision_hidden_size"])
+
+
+def small_embeds() -> str:
+    return image_embeds(0.5, 3, 256)
+
+
+def ask(stack: Supervisor, *, text: str = "Describe.", embeds: str | None = None) -> httpx.Response:
+    """Ask vLLM itself, as a client that isn't ours could."""
+    content: list[dict] = [{"type": "text", "text": text}]
+    if embeds is not None:
+        content.insert(0, {"type": "image_embeds", "image_embeds": embeds})
     body = {"model": MODEL_NAME, "messages": [{"role": "user", "content": content}], "max_tokens": 4}
-    return httpx.post(f"{stack.vllm_url}/v1/chat/completions", json=body, timeout=60, trust_env=False)
+    return httpx.post(f"{stack.vllm_url}/v1/chat/completions", json=body, timeout=120, trust_env=False)
 
 
 def test_closing_an_answer_stops_its_generation(served, stack):

@@ -1,5 +1,7 @@
 """Hidden states leave a runtime and come back: the same mask, in this process, another one, and over HTTP."""
 
+import io
+
 import httpx
 import numpy as np
 import pytest
@@ -52,6 +54,12 @@ def test_packing_is_exact_and_the_name_follows_the_values(tokens, width, seed):
     assert name_states(states + 1) != name_states(states)
 
 
+def huge_header():
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": (10**6, 10**6)})
+    return buffer.getvalue() + bytes(64)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -59,6 +67,7 @@ def test_packing_is_exact_and_the_name_follows_the_values(tokens, width, seed):
         b"nonsense",
         pack_states(np.zeros((3, 4), np.float32))[:-1],
         pack_states(np.full((3, 4), np.nan, np.float32)),
+        huge_header(),
     ],
 )
 def test_what_are_no_states_is_refused_with_a_sentence(body):
