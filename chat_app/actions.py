@@ -36,7 +36,9 @@ def step_words(step: RefinementStep) -> str:
     """A step as a person reads it: "Dropped regions smaller than 0.5 ha"."""
     values = step.model_dump()
     if "unit" in values:
-        values["amount"] = f"{values['value']:g} {_UNIT_WORDS.get(values['unit'], values['unit'])}"
+        one_pixel = values["unit"] == "px" and values["value"] == 1
+        unit = "pixel" if one_pixel else _UNIT_WORDS.get(values["unit"], values["unit"])
+        values["amount"] = f"{values['value']:g} {unit}"
     if "place" in values:
         values["part"] = f"{values['place']} third" if values["part"] == "third" else values["place"]
     if "value" in values:
@@ -78,8 +80,9 @@ def _visible(visible: bool) -> Callable[[Plan, Session], Outcome]:
             for layer in layers:
                 session.update_layer(layer, visible=visible, activate=visible and len(layers) == 1)
         names = " and ".join(layer.name for layer in layers)
+        verb = "are" if len(layers) > 1 else explain.is_word(names)
         return Outcome(
-            f"{names.capitalize()} {'is shown' if visible else 'is hidden'}.",
+            f"{names.capitalize()} {verb} {'shown' if visible else 'hidden'}.",
             changed=tuple(layer.id for layer in layers),
         )
 
@@ -97,7 +100,7 @@ def _colour(plan: Plan, session: Session) -> Outcome:
     layer = session.find_layer(plan.target)
     with session.change("colour"):
         session.update_layer(layer, colour=plan.colour)
-    return Outcome(f"{layer.name.capitalize()} is drawn in {plan.colour} now.", changed=(layer.id,))
+    return Outcome(f"{layer.name.capitalize()} {explain.is_word(layer.name)} drawn in {plan.colour} now.", changed=(layer.id,))
 
 
 def _delete(plan: Plan, session: Session) -> Outcome:

@@ -15,7 +15,7 @@ SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 def area_words(area_m2: float | None, pixels: int) -> str:
     """An area in the unit that people use for its size, or pixels where it is not known."""
     if area_m2 is None:
-        return f"{pixels:,} pixels"
+        return f"{pixels:,} pixel{'s' if pixels != 1 else ''}"
     if area_m2 >= 1e7:
         return f"{area_m2 / 1e6:,.1f} km²"
     if area_m2 >= 1e4:
@@ -34,6 +34,11 @@ def regions_words(count: int) -> str:
     return f"{count:,} region{'s' if count != 1 else ''}"
 
 
+def was_word(land_cover: str) -> str:
+    """The past verb form that fits a land cover."""
+    return "were" if land_cover in _PLURAL else "was"
+
+
 def is_word(land_cover: str) -> str:
     """The verb form that fits a land cover."""
     return "are" if land_cover in _PLURAL else "is"
@@ -48,7 +53,7 @@ def measured_words(facts: dict[str, Any]) -> str:
     """The sentences that state what was measured on a layer's mask."""
     cover, area = facts["land_cover"], area_words(facts["area_m2"], facts["pixels"])
     if not facts["pixels"]:
-        return f"No {cover} was found in this image."
+        return f"No {cover} {was_word(cover)} found in this image."
     text = f"Measured on the mask: {area}, {share_words(facts['share'])} of the image, in {regions_words(facts['regions'])}."
     if facts["regions"] > 1:
         largest = facts["largest"][0]
@@ -76,7 +81,7 @@ def extract_words(model_text: str, facts: dict[str, Any], evidence: dict[str, An
     elif len(SENTENCE_END.split(model_text)) < 2 and evidence.get("reason"):
         parts.append(evidence["reason"])
     if not facts["pixels"]:
-        parts.append(f"No {facts['land_cover']} was found, so there is nothing to measure.")
+        parts.append(f"No {facts['land_cover']} {was_word(facts['land_cover'])} found, so there is nothing to measure.")
     else:
         parts.append(measured_words(facts))
     return " ".join(parts)

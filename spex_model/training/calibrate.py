@@ -86,7 +86,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     _, held_out = split(load_imagery(options.imagery))
     held_out += synthetic_tiles(iter(range(FIRST_EVALUATION_SEED + 500, FIRST_EVALUATION_SEED + 525)), size=256)
-    tiles = {tile.name: tile for tile in held_out}
+    tiles = {f"{tile.source}/{tile.name}": tile for tile in held_out}
     replies = [reply for reply in load_replies(options.replies) if reply.held_out]
     replies.sort(key=lambda reply: reply.tile)
     found: dict[str, dict[str, float]] = {}

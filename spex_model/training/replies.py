@@ -118,7 +118,8 @@ def cache_replies(options: argparse.Namespace) -> None:
     )
     rng = random.Random(0)
     jobs: dict[int, list[tuple[Tile, str, bool, str, Tensor]]] = {}
-    for tiles, held in ((training, False), (held_out, True)):
+    sides = ((training, False),) if options.training_only else ((training, False), (held_out, True))
+    for tiles, held in sides:
         for tile in tiles:
             with torch.inference_mode():
                 tokens = vision.vision.encode(tile_pixels(tile)).tokens[0]
@@ -170,6 +171,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/replies.pt"))
     parser.add_argument("--every", type=int, default=2, help="take every n-th training tile")
     parser.add_argument("--covers", type=int, default=2, help="land covers asked of each training tile")
+    parser.add_argument("--training-only", action="store_true", help="no replies about the held-out side")
     parser.add_argument("--threads", type=int, default=2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     cache_replies(parser.parse_args())

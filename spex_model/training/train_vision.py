@@ -140,8 +140,11 @@ def train(options: argparse.Namespace) -> None:
     model.vision.channels_last()
     # Eager attention: the fused backward pass takes longer on a CPU for prompts of a few tokens.
     model.vision.mask_decoder.decoder.config._attn_implementation = "eager"
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
+    if options.freeze_encoder:
+        for frozen in (model.vision.encoder, model.vision.aggregation, model.vision.image_tokens):
+            frozen.requires_grad_(False)
+    decay = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
     optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}])
     checkpoint = options.run / "last.pt"
     options.run.mkdir(parents=True, exist_ok=True)
@@ -207,6 +210,7 @@ def main() -> None:
     parser.add_argument("--imagery", type=Path, required=True)
     parser.add_argument("--run", type=Path, default=Path("runs/vision"))
     parser.add_argument("--begin-with", type=Path, help="a run whose weights are the beginning of a new one")
+    parser.add_argument("--freeze-encoder", action="store_true", help="train the decoder and the prompts alone")
     parser.add_argument("--steps", type=int, default=2200)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=1.5e-3)
