@@ -1,12 +1,9 @@
-"""The mask generator: SAM 2's two-way mask decoder, prompted by the condensed reply and by clicks."""
+"""The mask generator: SAM 2's two-way mask decoder, prompted by the condensed reply."""
 
 import torch
 from torch import Tensor, nn
 from transformers.models.sam2.configuration_sam2 import Sam2MaskDecoderConfig
 from transformers.models.sam2.modeling_sam2 import Sam2MaskDecoder
-
-# Labels of a sparse geometric prompt.
-POINT_REMOVE, POINT_ADD, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = range(4)
 
 
 class MaskDecoder(nn.Module):
@@ -33,11 +30,6 @@ class MaskDecoder(nn.Module):
         # The fine maps arrive projected (see aggregation.py); SAM 2's own projections stay unused.
         del self.decoder.conv_s0, self.decoder.conv_s1
         self.frequencies = nn.Buffer(torch.randn(2, width // 2, generator=torch.Generator().manual_seed(0)))
-        self.point_embed = nn.Embedding(4, width)
-        # What the image shows at a point goes into its token, so that "here" can mean "all that looks like this".
-        self.point_content = nn.Linear(width, width)
-        nn.init.zeros_(self.point_content.weight)
-        nn.init.zeros_(self.point_content.bias)
 
     def _encode_positions(self, xy: Tensor) -> Tensor:
         """Fourier features (…, width) of (x, y) in 0-1 of the tile, as in SAM."""
@@ -50,18 +42,6 @@ class MaskDecoder(nn.Module):
         columns = (torch.arange(width, device=self.frequencies.device) + 0.5) / width
         grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
         return self._encode_positions(grid).permute(2, 0, 1)[None]
-
-    def embed_points(self, points_xy: Tensor, labels: Tensor, positions: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Prompt tokens (B, N, width) of points on images.
-
-        points_xy (B, N, 2) in 0-1 of the tile; labels (B, N) int, the corners of a box next to each other; positions
-        (B, h*w, width), the image embedding row by row, whose grid is (h, w).
-        """
-        height, width = grid
-        looked = _looked_at(points_xy, labels).clamp(0, 1 - 1e-6)
-        index = (looked[..., 1] * height).long() * width + (looked[..., 0] * width).long()
-        shown = positions.gather(1, index[..., None].expand(-1, -1, positions.shape[-1]))
-        return self._encode_positions(points_xy) + self.point_embed(labels) + self.point_content(shown)
 
     def forward(self, embedding: Tensor, high_res: list[Tensor], prompts: Tensor) -> tuple[Tensor, Tensor]:
         """Decode P prompts an image.
@@ -80,10 +60,3 @@ class MaskDecoder(nn.Module):
             high_resolution_features=high_res,
         )
         return masks[:, :, 0], presence[..., 0]
-
-
-def _looked_at(points_xy: Tensor, labels: Tensor) -> Tensor:
-    """Where a point's token looks: at the point itself, and for the corners of a box at its middle."""
-    after, before = points_xy.roll(-1, dims=-2), points_xy.roll(1, dims=-2)
-    opens, closes = (labels == BOX_TOP_LEFT)[..., None], (labels == BOX_BOTTOM_RIGHT)[..., None]
-    return torch.where(opens, (points_xy + after) / 2, torch.where(closes, (points_xy + before) / 2, points_xy))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spex_model.model.aggregation import ImageTokens, MultiscaleAggregation
+from spex_model.model.click_head import ClickHead
 from spex_model.model.condensation import TokenContextCondensation
 from spex_model.model.config import SpexConfig
 from spex_model.model.encoder import SpectralEncoder, initialise
@@ -46,6 +47,7 @@ class SpexVision(nn.Module):
         self.mask_decoder = MaskDecoder(
             config.decoder_width, config.decoder_heads, config.decoder_layers, config.decoder_mlp_width
         )
+        self.click_head = ClickHead(config.decoder_width)
         initialise(self.encoder)
 
     def channels_last(self) -> "SpexVision":
@@ -64,21 +66,20 @@ class SpexVision(nn.Module):
         """Decode prompt tokens (B, P, N, decoder_width) -> logits (B, P, H, W) and presence logits (B, P)."""
         return self.mask_decoder(features.embedding, features.high_res, prompts)
 
-    def embed_points(self, features: VisionFeatures, points_xy: Tensor, labels: Tensor) -> Tensor:
-        """Prompt tokens (B, N, decoder_width) of points (B, N, 2) in 0-1 of the tile, with labels (B, N) int."""
-        positions = features.embedding.flatten(2).transpose(1, 2)
-        return self.mask_decoder.embed_points(
-            points_xy, labels, positions, (features.embedding.shape[-2], features.embedding.shape[-1])
-        )
+    def hear_marks(self, features: VisionFeatures, logits: Tensor, points: Tensor) -> Tensor:
+        """Logits (B, P, H, W) corrected by marks (B, P, N, 3), rows (x, y, label) in 0-1 of the tile."""
+        prompts = logits.shape[1]
+        positions = features.embedding.flatten(2).transpose(1, 2).repeat_interleave(prompts, dim=0)
+        grid = (features.embedding.shape[-2], features.embedding.shape[-1])
+        heard = self.click_head(positions, grid, logits.flatten(0, 1), points.flatten(0, 1))
+        return heard.unflatten(0, logits.shape[:2])
 
     def decode(self, features: VisionFeatures, hidden_states: list[Tensor], points: Tensor | None = None) -> Tensor:
         """Decode one reply a tile: B tensors (T_i, language_hidden_size) -> logits (B, H, W).
 
         points: optional (N, 3), one row (x, y, label) in 0-1 of the tile, given to every tile of the batch.
         """
-        prompts = self.condensation(hidden_states)
+        logits, _ = self.decode_prompts(features, self.condensation(hidden_states)[:, None])
         if points is not None and len(points):
-            given = points.expand(len(prompts), -1, -1)
-            prompts = torch.cat([prompts, self.embed_points(features, given[..., :2], given[..., 2].long())], dim=1)
-        logits, _ = self.decode_prompts(features, prompts[:, None])
+            logits = self.hear_marks(features, logits, points.expand(len(logits), 1, -1, -1))
         return logits[:, 0]

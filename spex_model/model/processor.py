@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from spex_model.imaging.bands import SLOTS
 from spex_model.imaging.scene import Scene
 from spex_model.imaging.tiles import Window, blend_weights, tile_windows
+from spex_model.model.click_head import BOX_TOP_LEFT
 from spex_model.model.config import INDEX_CHANNELS
 from spex_model.model.decoding import TileMaps, decode_tiles, lay_out
-from spex_model.model.mask_decoder import BOX_TOP_LEFT
 from spex_model.model.modeling_spex import SpexVision, VisionFeatures
 
 _INDEX_BANDS = {
@@ -214,21 +214,14 @@ class Painting:
         self._logits = np.zeros(features.shape, np.float32)
         self._weights = np.zeros(features.shape, np.float32)
 
-    def prompt(self, window: Window, maps: TileMaps) -> Tensor:
-        """What the decoder is asked on a tile (N, decoder_width): the reply, and the points that lie in it."""
+    def marks(self, window: Window, maps: TileMaps) -> Tensor | None:
+        """The points that lie in a tile (N, 3), rows (x, y, label) in 0-1 of it, or None where none do."""
         height, width = (4 * side for side in maps.grid)
         inside = [
             ((column + 0.5 - window[1]) / width, (row + 0.5 - window[0]) / height, label)
             for row, column, label in points_on_tile(self._points, window)
         ]
-        if not inside:
-            return self.said
-        clicks = torch.tensor(inside, dtype=torch.float32, device=self.said.device)[None]
-        shown = maps.embedding.to(self.said)[None]
-        decoder = self.features.vision.mask_decoder
-        return torch.cat(
-            [self.said, decoder.embed_points(clicks[..., :2], clicks[..., 2].long(), shown, maps.grid)[0]]
-        )
+        return torch.tensor(inside, dtype=torch.float32, device=self.said.device) if inside else None
 
     def add(self, window: Window, decoded: np.ndarray) -> None:
         """Blend in the logits of one tile."""
@@ -246,18 +239,22 @@ class Painting:
 def paint(strokes: Sequence[tuple[Painting, Window]]) -> list[int]:
     """Paint tiles of any number of paintings of one model, and return the sizes of the passes that it took.
 
-    Tiles of the same size with prompts of the same length share a pass of the decoder.
+    Tiles of the same size share a pass of the decoder.
     """
-    passes: dict[tuple[tuple[int, int], int], list[tuple[Painting, Window, TileMaps, Tensor]]] = {}
+    passes: dict[tuple[int, int], list[tuple[Painting, Window, TileMaps]]] = {}
     for painting, window in strokes:
         maps = painting.features.tile(window)
-        prompt = painting.prompt(window, maps)
-        passes.setdefault((maps.grid, len(prompt)), []).append((painting, window, maps, prompt))
+        passes.setdefault(maps.grid, []).append((painting, window, maps))
     for together in passes.values():
-        decoder = together[0][0].features.vision.mask_decoder
-        decoded = decode_tiles(decoder, [maps for *_, maps, _ in together], torch.stack([one[3] for one in together]))
-        for (painting, window, *_), logits in zip(together, decoded.cpu().numpy(), strict=True):
-            painting.add(window, logits)
+        vision = together[0][0].features.vision
+        prompts = torch.stack([painting.said for painting, _, _ in together])
+        decoded = decode_tiles(vision.mask_decoder, [maps for _, _, maps in together], prompts)
+        for (painting, window, maps), logits in zip(together, decoded, strict=True):
+            marks = painting.marks(window, maps)
+            if marks is not None:
+                positions = maps.embedding.to(logits)[None]
+                logits = vision.click_head(positions, maps.grid, logits[None], marks[None])[0]
+            painting.add(window, logits.cpu().numpy())
     return [len(together) for together in passes.values()]
 
 

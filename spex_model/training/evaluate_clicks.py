@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from spex_model.model.mask_decoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, POINT_ADD, POINT_REMOVE
+from spex_model.model.click_head import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, POINT_ADD, POINT_REMOVE
 from spex_model.model.processor import SceneFeatures, decode_scene
 from spex_model.model.weights import build_checkpoint
 from spex_model.training.datasets import UNKNOWN

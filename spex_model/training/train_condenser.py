@@ -1,8 +1,7 @@
 """Stage three: the condenser learns to turn what was said into the decoder's prompt.
 
 First it imitates the learned prompts of stage one from the cached states (minutes become seconds, since no
-image is needed), then condenser and decoder are tuned together on masks, lightly, with the encoder frozen;
-every other step brings clicks or boxes as in stage one.
+image is needed), then condenser and decoder are tuned together on masks, lightly, with the encoder frozen.
 Writes assets/weights/vision.safetensors and spex.json.
 """
 
@@ -22,7 +21,7 @@ from spex_model.training.crops import CropSettings, CropStream
 from spex_model.training.datasets import load_imagery, split, synthetic_tiles
 from spex_model.training.losses import mask_loss
 from spex_model.training.replies import Reply, load_replies
-from spex_model.training.train_vision import PromptedVision, choose_lesson, learning_rate, load_prompted, with_points
+from spex_model.training.train_vision import PromptedVision, learning_rate, load_prompted
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,6 @@ def tune(model: PromptedVision, replies: list[Reply], options: argparse.Namespac
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, options.steps, options.lr, warmup=20)
         crop = next(loader)
-        points, labels = choose_lesson(crop, step)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             features = vision.encode(crop.pixel_values.contiguous(memory_format=torch.channels_last))
         states = []
@@ -71,8 +69,8 @@ def tune(model: PromptedVision, replies: list[Reply], options: argparse.Namespac
             states.append(pool[int(torch.randint(len(pool), (), generator=rng))].states)
         prompts = vision.condensation(states).unflatten(0, tuple(crop.asked.shape))
         with torch.autocast("cpu", torch.bfloat16):
-            logits, _ = vision.decode_prompts(features, with_points(vision, features, prompts, points))
-        loss = mask_loss(logits.float().flatten(0, 1), labels.flatten(0, 1))
+            logits, _ = vision.decode_prompts(features, prompts)
+        loss = mask_loss(logits.float().flatten(0, 1), crop.labels.flatten(0, 1))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 1.0)

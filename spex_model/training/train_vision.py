@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader
 
 from spex_model.imaging.landcover import LAND_COVERS
 from spex_model.model.config import SpexConfig
-from spex_model.model.modeling_spex import SpexVision, VisionFeatures
+from spex_model.model.modeling_spex import SpexVision
 from spex_model.model.processor import pixel_channels
-from spex_model.training.crops import Crop, CropSettings, CropStream
+from spex_model.training.crops import CropSettings, CropStream
 from spex_model.training.datasets import UNKNOWN, Tile, load_imagery, split, synthetic_tiles
 from spex_model.training.losses import mask_loss, presence_loss
 
@@ -40,31 +40,9 @@ class PromptedVision(nn.Module):
         self.vision = SpexVision(config)
         self.prompts = nn.Parameter(torch.randn(len(LAND_COVERS), config.condensed_tokens, config.decoder_width) * 0.5)
 
-    def forward(self, pixel_values: Tensor, asked: Tensor, points: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """pixel_values (B, C, S, S), asked (B, P) land cover numbers -> logits (B, P, S, S), presence (B, P).
-
-        points: optional (B, P, N, 3), rows (x, y, label) in 0-1 of the crop.
-        """
-        features = self.vision.encode(pixel_values)
-        return self.vision.decode_prompts(features, with_points(self.vision, features, self.prompts[asked], points))
-
-
-def with_points(vision: SpexVision, features: VisionFeatures, prompts: Tensor, points: Tensor | None) -> Tensor:
-    """Prompts (B, P, T, decoder_width) followed by the tokens of points (B, P, N, 3)."""
-    if points is None:
-        return prompts
-    flat = points.flatten(1, 2)
-    tokens = vision.embed_points(features, flat[..., :2], flat[..., 2].long())
-    return torch.cat([prompts, tokens.unflatten(1, points.shape[1:3])], dim=2)
-
-
-def choose_lesson(crop: Crop, step: int) -> tuple[Tensor | None, Tensor]:
-    """Points and labels of a step: by turns none, one click, none, two clicks, none, a box."""
-    if step % 2 == 0:
-        return None, crop.labels
-    if step % 6 == 5:
-        return crop.boxes, crop.boxed_labels
-    return crop.clicks[:, :, : 1 + step % 6 // 2], crop.clicked_labels
+    def forward(self, pixel_values: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
+        """pixel_values (B, C, S, S), asked (B, P) land cover numbers -> logits (B, P, S, S), presence (B, P)."""
+        return self.vision.decode_prompts(self.vision.encode(pixel_values), self.prompts[asked])
 
 
 def tile_pixels(tile: Tile, bands: tuple[str, ...] | None = None) -> Tensor:
@@ -140,11 +118,8 @@ def train(options: argparse.Namespace) -> None:
     model.vision.channels_last()
     # Eager attention: the fused backward pass takes longer on a CPU for prompts of a few tokens.
     model.vision.mask_decoder.decoder.config._attn_implementation = "eager"
-    if options.freeze_encoder:
-        for frozen in (model.vision.encoder, model.vision.aggregation, model.vision.image_tokens):
-            frozen.requires_grad_(False)
-    decay = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}])
     checkpoint = options.run / "last.pt"
     options.run.mkdir(parents=True, exist_ok=True)
@@ -177,12 +152,11 @@ def train(options: argparse.Namespace) -> None:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, options.steps, options.lr)
         crop = next(loader)
-        points, labels = choose_lesson(crop, step)
         pixel_values = crop.pixel_values.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
-            logits, presence = model(pixel_values, crop.asked, points)
-        loss = mask_loss(logits.float().flatten(0, 1), labels.flatten(0, 1))
-        loss = loss + 0.1 * presence_loss(presence.float().flatten(), labels.flatten(0, 1))
+            logits, presence = model(pixel_values, crop.asked)
+        loss = mask_loss(logits.float().flatten(0, 1), crop.labels.flatten(0, 1))
+        loss = loss + 0.1 * presence_loss(presence.float().flatten(), crop.labels.flatten(0, 1))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], 1.0)
@@ -210,7 +184,6 @@ def main() -> None:
     parser.add_argument("--imagery", type=Path, required=True)
     parser.add_argument("--run", type=Path, default=Path("runs/vision"))
     parser.add_argument("--begin-with", type=Path, help="a run whose weights are the beginning of a new one")
-    parser.add_argument("--freeze-encoder", action="store_true", help="train the decoder and the prompts alone")
     parser.add_argument("--steps", type=int, default=2200)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=1.5e-3)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from spex_model.imaging.scene import Scene
+from spex_model.model.click_head import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, POINT_ADD, REACHES, ClickHead
 from spex_model.model.condensation import TokenContextCondensation
 from spex_model.model.config import SpexConfig
 from spex_model.model.modeling_spex import SpexVision
@@ -69,10 +70,33 @@ def test_what_is_said_changes_the_mask(vision):
     assert not torch.allclose(one, other)
 
 
-def test_a_click_changes_the_mask(vision):
+@torch.no_grad()
+def test_marks_change_the_mask_and_an_untrained_head_changes_nothing(vision):
     features, said = vision.encode(torch.randn(1, SMALL.num_channels, 64, 64)), [torch.randn(6, 20)]
-    clicked = vision.decode(features, said, torch.tensor([[0.5, 0.5, 1.0]]))
-    assert not torch.allclose(vision.decode(features, said), clicked)
+    plain = vision.decode(features, said)
+    marks = (torch.tensor([[0.5, 0.5, 1.0]]), torch.tensor([[0.2, 0.2, 2.0], [0.6, 0.7, 3.0]]))
+    assert all(torch.equal(vision.decode(features, said, points), plain) for points in marks)
+    try:
+        torch.nn.init.normal_(vision.click_head.out.weight)
+        assert not any(torch.allclose(vision.decode(features, said, points), plain) for points in marks)
+    finally:
+        torch.nn.init.zeros_(vision.click_head.out.weight)
+
+
+@torch.no_grad()
+def test_a_click_tells_where_and_what_it_is_about():
+    head = ClickHead(16, key_width=8)
+    positions = torch.randn(1, 64, 16)
+    maps = head._maps(positions, (8, 8), torch.tensor([[[0.3125, 0.4375, POINT_ADD]]]))[0]
+    near, alike, away = maps[0], maps[len(REACHES)], maps[len(REACHES) + 1 :]
+    assert near.argmax() == 3 * 8 + 2 and alike[3, 2] == pytest.approx(1.0, abs=1e-5) and not away.any()
+
+
+@torch.no_grad()
+def test_a_box_covers_its_inside():
+    corners = torch.tensor([[[0.25, 0.5, BOX_TOP_LEFT], [0.75, 1.0, BOX_BOTTOM_RIGHT]]])
+    inside = ClickHead(16)._maps(torch.randn(1, 64, 16), (8, 8), corners)[0, -2]
+    assert inside.sum() == 16 and inside[4:, 2:6].all()
 
 
 def test_condensation_gives_four_tokens_for_any_length():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spex_model.model.mask_decoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, POINT_ADD
+from spex_model.model.click_head import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, POINT_ADD
 from spex_model.training.clicks import draw_correction
 from spex_model.training.datasets import UNKNOWN
 

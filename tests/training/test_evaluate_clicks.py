@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from spex_model.model.mask_decoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, POINT_ADD, POINT_REMOVE
+from spex_model.model.click_head import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, POINT_ADD, POINT_REMOVE
 from spex_model.training.evaluate_clicks import iou, largest_error, marks_on_errors
 
 
