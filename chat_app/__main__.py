@@ -240,7 +240,7 @@ def main(argv: list[str] | None = None) -> int:
     measuring = commands.add_parser("evaluate", help="measure the readers on written dialogues")
     measuring.add_argument("--dialogues", type=Path, default=Path("tests/dialogues"))
     measuring.add_argument(
-        "--descriptions", type=Path, help="measure the truth of replies instead, on build_spie's images"
+        "--descriptions", type=Path, help="measure the truth of replies instead, on the images of training.spie.build"
     )
     measuring.add_argument("--every", type=int, default=1, help="take every n-th dialogue, or image")
     measuring.add_argument("--out", type=Path, help="write the report here too")

@@ -1,8 +1,8 @@
 """Measure the truth of what people read: `python -m chat_app evaluate --descriptions FOLDER`.
 
-The folder is one that `python -m spex_model.training.build_spie` wrote; its held-out images are asked for every land
+The folder is one that `python -m spex_model.training.spie.build` wrote; its held-out images are asked for every land
 cover. The model's own words are held to the mask that they painted, and so is the reply that is shown after the check,
-by the checker of `spex_model.training.grounding`, which knows nothing of that check.
+by the checker of `spex_model.training.grounding.check`, which knows nothing of that check.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from chat_app.store import SessionStore
 from chat_app.turns import TurnDone
 from spex_model.imaging.landcover import LAND_COVERS
 from spex_model.serving.protocol import Runtime
-from spex_model.training.grounding import Tally, report
-from spex_model.training.grounding_statements import find_statements
-from spex_model.training.grounding_subject import Ground
+from spex_model.training.grounding.check import Tally, report
+from spex_model.training.grounding.statements import find_statements
+from spex_model.training.grounding.subject import Ground
 
 log = logging.getLogger(__name__)
 

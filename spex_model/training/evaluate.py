@@ -29,7 +29,7 @@ from spex_model.training.contact_sheet import ContactSheet
 from spex_model.training.datasets import UNKNOWN, load_imagery, split
 from spex_model.training.metrics import Tally
 from spex_model.training.replies import load_replies, reply_batch, tile_scene
-from spex_model.training.spie import scene_record
+from spex_model.training.spie.descriptions import scene_record
 from spex_model.training.synthesis import FIRST_EVALUATION_SEED, VARIANTS, cover_mask, evaluation_scene
 
 log = logging.getLogger(__name__)

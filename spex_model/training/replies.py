@@ -25,7 +25,7 @@ from spex_model.model.weights import (
     merge_adapter,
 )
 from spex_model.training.datasets import Tile, load_imagery, split, synthetic_tiles
-from spex_model.training.spie import scene_record
+from spex_model.training.spie.descriptions import scene_record
 from spex_model.training.synthesis import FIRST_EVALUATION_SEED
 from spex_model.training.train_language import ALPHA, RANK, tokenize_lesson
 from spex_model.training.train_vision import load_prompted, tile_pixels

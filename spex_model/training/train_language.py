@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from spex_model.model.config import SpexConfig
 from spex_model.model.weights import ADAPTER_FILE, ASSETS, IMAGE_TOKEN_ID, PROJECTOR, find_base, load_base
 from spex_model.training.plan_data import plan_examples
-from spex_model.training.spie import PROMPTS, describe_examples
+from spex_model.training.spie.descriptions import PROMPTS, describe_examples
 from spex_model.training.train_vision import learning_rate, load_prompted, save_run
 
 log = logging.getLogger(__name__)

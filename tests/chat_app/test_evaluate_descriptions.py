@@ -3,8 +3,8 @@
 import pytest
 
 from chat_app.evaluate_descriptions import AFTER, BEFORE, evaluate_descriptions, held_out_images, measure_descriptions
-from spex_model.training.build_spie import build
-from spex_model.training.spie_samples import synthetic_samples
+from spex_model.training.spie.build import build
+from spex_model.training.spie.samples import synthetic_samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

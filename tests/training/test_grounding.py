@@ -13,24 +13,18 @@ from rasterio.crs import CRS
 
 from spex_model.imaging.scene import Scene
 from spex_model.training import grounding
-from spex_model.training.grounding import Tally, check_text, figures_outside, report
-from spex_model.training.grounding_attributes import check_attributes
-from spex_model.training.grounding_measures import index_mask, pieces_of, pixel_areas, place_of
-from spex_model.training.grounding_statements import FIGURE, find_statements
-from spex_model.training.grounding_subject import Ground
-from spex_model.training.spie_records import sample_records
-from spex_model.training.spie_samples import synthetic_samples
+from spex_model.training.grounding.attributes import check_attributes
+from spex_model.training.grounding.check import Tally, check_text, figures_outside, report
+from spex_model.training.grounding.measures import index_mask, pieces_of, pixel_areas, place_of
+from spex_model.training.grounding.statements import FIGURE, find_statements
+from spex_model.training.grounding.subject import Ground
+from spex_model.training.spie.records import sample_records
+from spex_model.training.spie.samples import synthetic_samples
 
 
 def test_the_checker_shares_no_code_with_what_it_checks():
     folder = Path(grounding.__file__).parent
-    for name in (
-        "grounding",
-        "grounding_measures",
-        "grounding_subject",
-        "grounding_statements",
-        "grounding_attributes",
-    ):
+    for name in ("check", "measures", "subject", "statements", "attributes"):
         tree = ast.parse((folder / f"{name}.py").read_text())
         modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
         ours = {module for module in modules if module.startswith("spex_model.") and "training.grounding" not in module}

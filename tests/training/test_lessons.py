@@ -9,7 +9,7 @@ import pytest
 from spex_model.imaging.landcover import LAND_COVERS
 from spex_model.training.phrasebook import LANGUAGES, phrasebook
 from spex_model.training.plan_data import plan_examples
-from spex_model.training.spie import describe_examples, scene_record
+from spex_model.training.spie.descriptions import describe_examples, scene_record
 from spex_model.training.synthesis import synthesize
 
 

@@ -12,13 +12,13 @@ import rasterio
 from spex_model.imaging.errors import SceneError
 from spex_model.imaging.reading import open_scene
 from spex_model.imaging.scene import Scene
-from spex_model.training.build_spie import main
-from spex_model.training.grounding import figures_outside, measure_records
-from spex_model.training.spie import scene_record
-from spex_model.training.spie_facts import measure_cover, neighbours
-from spex_model.training.spie_questions import QUESTION_KINDS, wordings
-from spex_model.training.spie_records import TASKS, read_records, sample_records
-from spex_model.training.spie_samples import Sample, as_stored, pair_sample, synthetic_samples
+from spex_model.training.grounding.check import figures_outside, measure_records
+from spex_model.training.spie.build import main
+from spex_model.training.spie.descriptions import scene_record
+from spex_model.training.spie.facts import measure_cover, neighbours
+from spex_model.training.spie.questions import QUESTION_KINDS, wordings
+from spex_model.training.spie.records import TASKS, read_records, sample_records
+from spex_model.training.spie.samples import Sample, as_stored, pair_sample, synthetic_samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 

@@ -16,7 +16,7 @@ from spex_model.imaging.regions import PLACE_WORDS, SIZE_WORDS
 from spex_model.imaging.scene import Scene
 from spex_model.imaging.spectral_words import put_into_words
 
-PROMPTS = Path(__file__).parents[2] / "prompts"
+PROMPTS = Path(__file__).parents[3] / "prompts"
 ATTRIBUTE_LIMIT = 3
 
 _INDEX_OF = {
