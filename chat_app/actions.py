@@ -100,7 +100,9 @@ def _colour(plan: Plan, session: Session) -> Outcome:
     layer = session.find_layer(plan.target)
     with session.change("colour"):
         session.update_layer(layer, colour=plan.colour)
-    return Outcome(f"{layer.name.capitalize()} {explain.is_word(layer.name)} drawn in {plan.colour} now.", changed=(layer.id,))
+    return Outcome(
+        f"{layer.name.capitalize()} {explain.is_word(layer.name)} drawn in {plan.colour} now.", changed=(layer.id,)
+    )
 
 
 def _delete(plan: Plan, session: Session) -> Outcome:

@@ -5,13 +5,14 @@ Importing this package loads neither torch nor vLLM; `load_runtime` imports what
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from spex_model.serving.errors import BadRequest
 from spex_model.serving.protocol import Box, Generation, Health, Point, Runtime
 
-__all__ = ["Box", "Generation", "Health", "Point", "Runtime", "RuntimeKind", "load_runtime"]
+__all__ = ["Box", "Generation", "Health", "Point", "Runtime", "RuntimeKind", "load_runtime", "share_cores"]
 
 RuntimeKind = Literal["auto", "served", "embedded"]
 
@@ -44,6 +45,16 @@ def load_runtime(
         from spex_model.serving.client import ServedRuntime
 
         return ServedRuntime(vllm_url, mask_url, timeout_s=request_timeout_s)
+    share_cores()
     from spex_model.serving.embedded import EmbeddedRuntime
 
     return EmbeddedRuntime.load(checkpoint, cache_dir=cache_dir, device=device)
+
+
+def share_cores() -> None:
+    """Let the threads of torch sleep while they wait for each other, unless the environment says otherwise.
+
+    By default they spin, and beside another busy program on a machine of few cores that makes an answer twenty times
+    as slow. Works before torch is first imported only.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -7,14 +7,12 @@ mask service, under a name that this client chooses.
 from __future__ import annotations
 
 import io
-import json
 import re
 import threading
 import time
 import weakref
-from collections import OrderedDict
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -24,9 +22,10 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from spex_model.imaging.bands import SLOTS
-from spex_model.serving.connection import Connection, error_message
-from spex_model.serving.errors import BadRequest, DeadlineExceeded, RuntimeUnavailable, UnknownImage
+from spex_model.serving.connection import Connection
+from spex_model.serving.errors import BadRequest, DeadlineExceeded, UnknownImage, UnknownStates
 from spex_model.serving.protocol import (
+    IMAGE_HEADER,
     MODEL_NAME,
     NAME_PATTERN,
     SCENE_HEADER,
@@ -42,12 +41,14 @@ from spex_model.serving.protocol import (
     SceneHeader,
     clean_prompt,
 )
+from spex_model.serving.recent import Recent
 from spex_model.serving.states import States, name_states, pack_states, unpack_states
+from spex_model.serving.text_stream import Told, read_events
 
 if TYPE_CHECKING:
     from spex_model.imaging.scene import Scene
 
-MAX_IMAGES = 64
+MAX_IMAGES, MAX_ANSWERS, MAX_RESTORED = 64, 256, 32
 FLOAT32_BYTES = 512 << 20
 """Larger scenes travel as float16, which costs the encoder nothing that a mask would show."""
 PIXELS_PER_TIMEOUT = 8 << 20
@@ -79,58 +80,6 @@ class _Held:
     num_pixels: int = 0
 
 
-@dataclass
-class _Told:
-    """What a stream has told so far."""
-
-    prompt_tokens: int = 0
-    token_ids: list[int] = field(default_factory=list)
-    finish_reason: str = ""
-
-    def take(self, event: dict[str, Any]) -> str:
-        """Take in one event and return its text. Raises what an error event says."""
-        if error := event.get("error"):
-            reason = error_message(json.dumps(event))
-            if isinstance(error, dict) and str(error.get("code", "")).startswith("4"):
-                raise BadRequest(f"The language model refused the request: {reason}")
-            raise RuntimeUnavailable(f"The language model failed while it answered: {reason}")
-        if ids := event.get("prompt_token_ids"):
-            self.prompt_tokens = len(ids)
-        text = ""
-        for choice in event.get("choices", ()):
-            text += choice.get("delta", {}).get("content") or ""
-            self.token_ids += choice.get("token_ids") or []
-            self.finish_reason = choice.get("finish_reason") or self.finish_reason
-        return text
-
-    @property
-    def ended(self) -> bool:
-        """Whether the answer ended with the end token, which is the last of `token_ids` then."""
-        return self.finish_reason == "stop"
-
-
-def read_events(pieces: Iterator[bytes]) -> Iterator[dict[str, Any]]:
-    """The JSON events of a server-sent stream, up to `[DONE]`.
-
-    Lines end at a line feed only: text may hold other characters that Python takes for line ends. Raises
-    `RuntimeUnavailable` when the stream breaks off or holds something else.
-    """
-    rest = b""
-    for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            data = line.removeprefix(b"data:").strip()
-            if not line.startswith(b"data:"):
-                continue
-            if data == b"[DONE]":
-                return
-            try:
-                yield json.loads(data)
-            except ValueError as error:
-                raise RuntimeUnavailable("The language model's answer is garbled; ask again.") from error
-    raise RuntimeUnavailable("The language model broke off in the middle of its answer; ask again.")
-
-
 class ServedRuntime:
     """`Runtime` over vLLM's chat API and the mask service.
 
@@ -147,7 +96,9 @@ class ServedRuntime:
         self._vllm = Connection("The language model (vLLM)", vllm_url, timeout_s, transport)
         self._mask = Connection("The mask service", mask_url, timeout_s, transport)
         self._lock = threading.Lock()
-        self._images: OrderedDict[str, _Held] = OrderedDict()
+        self._images: Recent[_Held] = Recent(MAX_IMAGES)
+        self._answered: Recent[str] = Recent(MAX_ANSWERS)
+        self._restored: Recent[States] = Recent(MAX_RESTORED)
 
     def describe_health(self) -> Health:
         """Ask both servers. Never raises."""
@@ -165,25 +116,26 @@ class ServedRuntime:
 
     def _recall(self, image_id: str) -> _Held | None:
         with self._lock:
-            return self._images.get(image_id)
+            return self._images.recall(image_id)
 
     def _hold(self, image_id: str, held: _Held) -> None:
         with self._lock:
-            self._images[image_id] = held
-            self._images.move_to_end(image_id)
-            while len(self._images) > MAX_IMAGES:
-                self._images.popitem(last=False)
+            self._images.put(image_id, held)
 
     def _find(self, image_id: str) -> EncodedImage | None:
         try:
-            response = self._mask.request("GET", f"/images/{image_id}", attempts=2)
+            response = self._mask.request("GET", f"/images/{image_id}", attempts=2, headers={IMAGE_HEADER: image_id})
         except UnknownImage:
             return None
         return EncodedImage.model_validate_json(response.content)
 
     def _upload(self, scene: Scene) -> EncodedImage:
         header, body = pack_scene(scene)
-        headers = {SCENE_HEADER: header.model_dump_json(), "content-type": "application/octet-stream"}
+        headers = {
+            SCENE_HEADER: header.model_dump_json(),
+            IMAGE_HEADER: header.image_id,
+            "content-type": "application/octet-stream",
+        }
         response = self._mask.request("POST", "/images", content=body, headers=headers, attempts=2)
         return EncodedImage.model_validate_json(response.content)
 
@@ -219,11 +171,11 @@ class ServedRuntime:
         if json_schema is not None:
             wanted = {"name": "answer", "schema": json_schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": wanted}
-        return Generation(self._run(body, states_ref))
+        return Generation(self._run(body, image_id or "", states_ref))
 
-    def _run(self, body: dict[str, Any], states_ref: str) -> Generator[str, None, GenerationResult]:
+    def _run(self, body: dict[str, Any], image_id: str, states_ref: str) -> Generator[str, None, GenerationResult]:
         deadline = time.monotonic() + self._timeout_s
-        told = _Told()
+        told = Told()
         # Leaving the block early closes the connection, and vLLM then stops generating.
         with self._vllm.stream("POST", "/v1/chat/completions", json=body) as response:
             for event in read_events(response.iter_bytes()):
@@ -237,13 +189,16 @@ class ServedRuntime:
         if not states_ref or num_states < 1:
             return GenerationResult("", tokens, told.finish_reason, told.prompt_tokens)
         wanted = KeepStates(states_ref=states_ref, prompt_tokens=told.prompt_tokens, generated=num_states)
-        self._mask.request("POST", "/states", json=wanted.model_dump(), attempts=2)
+        about = {IMAGE_HEADER: image_id}
+        self._mask.request("POST", "/states", json=wanted.model_dump(), attempts=2, headers=about)
+        with self._lock:
+            self._answered.put(states_ref, image_id)
         return GenerationResult(states_ref, tokens, told.finish_reason, told.prompt_tokens)
 
     def decode(
         self, image_id: str, states_ref: str, *, points: Sequence[Point] = (), boxes: Sequence[Box] = ()
     ) -> npt.NDArray[np.float32]:
-        """Paint what an answer said; an image that the mask service has forgotten is encoded again."""
+        """Paint what an answer said. What the mask service has forgotten and this client knows is sent again."""
         try:
             wanted = DecodeRequest(
                 image_id=image_id, states_ref=states_ref, points=tuple(points), boxes=tuple(boxes)
@@ -251,29 +206,54 @@ class ServedRuntime:
         except ValidationError as error:
             raise BadRequest(f"That can't be decoded: {error.errors()[0]['msg']}.") from error
         held = self._recall(image_id)
-        try:
-            response = self._ask_mask(wanted, held)
-        except UnknownImage:
-            scene = held.scene() if held and held.scene else None
-            if scene is None:
-                raise
-            self._upload(scene)
-            response = self._ask_mask(wanted, held)
+        remedies = {UnknownImage: lambda: self._send_again(held), UnknownStates: lambda: self._say_again(wanted)}
+        while True:
+            try:
+                response = self._ask_mask(wanted, image_id, held)
+                break
+            except (UnknownImage, UnknownStates) as error:
+                remedy = remedies.pop(type(error), None)
+                if remedy is None or not remedy():
+                    raise
         height, width = map(int, response.headers[SHAPE_HEADER].split(","))
         return np.frombuffer(response.content, "<f4").astype(np.float32).reshape(height, width)
 
-    def _ask_mask(self, wanted: str, held: _Held | None) -> httpx.Response:
+    def _ask_mask(self, wanted: str, image_id: str, held: _Held | None) -> httpx.Response:
         patience_s = self._timeout_s * max(1.0, held.num_pixels / PIXELS_PER_TIMEOUT if held else 1.0)
-        return self._mask.request("POST", "/decode", content=wanted, timeout=patience_s)
+        about = {IMAGE_HEADER: image_id}
+        return self._mask.request("POST", "/decode", content=wanted, timeout=patience_s, headers=about, attempts=2)
+
+    def _send_again(self, held: _Held | None) -> bool:
+        """Upload a scene anew; False where the chat no longer has it."""
+        scene = held.scene() if held and held.scene else None
+        return scene is not None and bool(self._upload(scene))
+
+    def _say_again(self, wanted: str) -> bool:
+        """Hand over restored states anew, now that it is known which image they are for; False for other states."""
+        request = DecodeRequest.model_validate_json(wanted)
+        with self._lock:
+            states = self._restored.recall(request.states_ref)
+        if states is None:
+            return False
+        self._put_states(request.states_ref, states, {IMAGE_HEADER: request.image_id})
+        return True
+
+    def _put_states(self, name: str, states: States, headers: dict[str, str]) -> None:
+        self._mask.request("PUT", f"/states/{name}", content=pack_states(states), attempts=2, headers=headers)
 
     def read_states(self, states_ref: str) -> States:
         """Fetch the hidden states of an answer from the mask service."""
-        return unpack_states(self._mask.request("GET", f"/states/{states_ref}", attempts=2).content)
+        with self._lock:
+            image_id = self._answered.recall(states_ref)
+        about = {IMAGE_HEADER: image_id} if image_id else {}
+        return unpack_states(self._mask.request("GET", f"/states/{states_ref}", attempts=2, headers=about).content)
 
     def restore_states(self, states: States) -> str:
         """Hand states that were read before back to the mask service."""
         name = name_states(states)
-        self._mask.request("PUT", f"/states/{name}", content=pack_states(states), attempts=2)
+        with self._lock:
+            self._restored.put(name, states)
+        self._put_states(name, states, {})
         return name
 
     def close(self) -> None:

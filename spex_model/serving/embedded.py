@@ -3,58 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from spex_model.model.mask_decoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, POINT_ADD, POINT_REMOVE
+from spex_model.model.click_head import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, POINT_ADD, POINT_REMOVE
 from spex_model.model.modeling_spex import SpexVision
 from spex_model.model.processor import SceneFeatures, decode_scene
 from spex_model.model.weights import IMAGE_TOKEN_ID, WeightsError, build_checkpoint, load_language, load_vision
 from spex_model.serving.errors import RuntimeUnavailable, UnknownImage, UnknownStates
 from spex_model.serving.language import Answer, LanguageModel
 from spex_model.serving.protocol import Box, Generation, GenerationResult, Health, Point
+from spex_model.serving.recent import Recent
 from spex_model.serving.states import States, check_states, name_states
 
 if TYPE_CHECKING:
     from spex_model.imaging.scene import Scene
 
 MAX_IMAGES, MAX_STATES = 6, 256
-_Value = TypeVar("_Value")
-
-
-class Recent(OrderedDict[str, _Value]):
-    """Values under their names, as many as their costs fit in `limit`; asking for one keeps it longer.
-
-    The latest value stays even where it alone costs more. Without `cost` each value counts as 1.
-    """
-
-    def __init__(self, limit: int, cost: Callable[[_Value], int] = lambda value: 1) -> None:
-        super().__init__()
-        self._limit = limit
-        self._cost = cost
-
-    @property
-    def total(self) -> int:
-        """What the held values cost together."""
-        return sum(map(self._cost, self.values()))
-
-    def put(self, name: str, value: _Value) -> None:
-        self[name] = value
-        self.move_to_end(name)
-        while len(self) > 1 and self.total > self._limit:
-            self.popitem(last=False)
-
-    def recall(self, name: str) -> _Value | None:
-        if name in self:
-            self.move_to_end(name)
-        return self.get(name)
 
 
 def prompt_points(points: Sequence[Point], boxes: Sequence[Box]) -> list[tuple[float, float, int]]:

