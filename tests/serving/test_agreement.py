@@ -22,7 +22,7 @@ from spex_model.serving.supervisor import Supervisor
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-PLANS, STREAMS = 200, 8
+PLANS, STREAMS = 40, 8
 SETTINGS = Settings()
 LAYERS = {"water": 3, "vegetation": 12, "trees": 8, "buildings": 40}
 

@@ -176,7 +176,7 @@ def test_settings_come_from_options_before_variables(monkeypatch, capsys):
     monkeypatch.setenv("SPEX_VLLM_PORT", "9001")
     monkeypatch.setenv("SPEX_MASK_PORT", "9002")
     chosen = read_settings(["--no-ui", "--vllm-port", "9003"])
-    assert (chosen.ui, chosen.vllm_port, chosen.mask_port, chosen.dtype) == (False, 9003, 9002, "bfloat16")
+    assert (chosen.ui, chosen.vllm_port, chosen.mask_port, chosen.dtype) == (False, 9003, 9002, "float16")
     with pytest.raises(SystemExit) as ended:
         read_settings(["--dtype", "int4"])
     assert ended.value.code == 2 and "dtype" in capsys.readouterr().err
