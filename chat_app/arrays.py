@@ -61,21 +61,19 @@ class ArrayStore:
 
     def get_logits(self, key: str) -> npt.NDArray[np.float32]:
         """The (H, W) float32 logits; raises `ChatError` when their file is gone."""
-        held = self._recall(key)
-        if held is None:
-            with self._open(key) as file:
-                held = file["logits"]
-            self._hold(key, held)
-        return held.astype(np.float32)
+        return self._read(key, "logits").astype(np.float32)
 
     def get_states(self, key: str) -> npt.NDArray[np.float32]:
         """The (T, hidden) float32 states, read-only; raises `ChatError` when their file is gone."""
+        return self._read(key, "states").view(np.float32)
+
+    def _read(self, key: str, name: str) -> npt.NDArray[np.generic]:
         held = self._recall(key)
         if held is None:
             with self._open(key) as file:
-                held = file["states"]
+                held = file[name]
             self._hold(key, held)
-        return held.view(np.float32)
+        return held
 
     def _new_file(self, key: str) -> Path:
         self._directory.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,7 @@ from PIL import Image
 from rasterio.enums import ColorInterp
 
 from chat_app.change import Change
-from chat_app.export import MASK_NODATA
+from chat_app.export import MASK_NODATA, mask_profile
 from spex_model.imaging.composites import available_composites, rgb_composite
 from spex_model.imaging.scene import Scene
 
@@ -33,12 +32,7 @@ def change_classes(change: Change) -> npt.NDArray[np.uint8]:
 def write_change(path: Path, change: Change, scene: Scene) -> Path:
     """The classes of a change as GeoTIFF on the scene's grid, with colours and the classes named in its tags."""
     values = change_classes(change)
-    profile: dict[str, Any] = {
-        "driver": "GTiff", "height": values.shape[0], "width": values.shape[1], "count": 1, "dtype": "uint8", "nodata": MASK_NODATA, "compress": "deflate",
-    }  # fmt: skip
-    if scene.georeferenced:
-        profile |= {"crs": scene.crs, "transform": scene.transform}
-    with rasterio.open(path, "w", **profile) as dataset:
+    with rasterio.open(path, "w", **mask_profile(scene)) as dataset:
         dataset.write(values, 1)
         dataset.set_band_description(1, f"change of {change.facts['land_cover']}")
         colours = {number: (*COLOURS[name], 255) for number, name in CLASSES.items()}

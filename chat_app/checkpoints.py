@@ -47,7 +47,7 @@ def _open_postgres(url: str) -> BaseCheckpointSaver[Any]:
         from psycopg_pool import ConnectionPool, PoolTimeout
     except ImportError as error:
         raise DatabaseUnavailable(
-            "SPEX_DATABASE_URL asks for PostgreSQL, and its packages are not installed: pip install 'spex-chat[postgres]'."
+            "SPEX_DATABASE_URL asks for PostgreSQL, and its packages are not installed: run `make run`, or `pip install -r requirements.txt`."
         ) from error
     # Autocommit and rows as dictionaries are what the saver asks for.
     options = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}

@@ -48,15 +48,19 @@ def export_layer(session: Session, layer: Layer, folder: Path, fmt: ExportFormat
     return path
 
 
+def mask_profile(scene: Scene) -> dict[str, Any]:
+    """What rasterio is told of a one-band uint8 GeoTIFF on the scene's own grid."""
+    height, width = scene.shape
+    profile: dict[str, Any] = {
+        "driver": "GTiff", "height": height, "width": width, "count": 1, "dtype": "uint8", "nodata": MASK_NODATA, "compress": "deflate",
+    }  # fmt: skip
+    return profile | ({"crs": scene.crs, "transform": scene.transform} if scene.georeferenced else {})
+
+
 def write_mask(path: Path, mask: BoolArray, scene: Scene, layer: Layer) -> None:
     """A mask as GeoTIFF with nodata, colour table and names."""
     values = np.where(scene.valid, mask.astype(np.uint8), MASK_NODATA).astype(np.uint8)
-    profile: dict[str, Any] = {
-        "driver": "GTiff", "height": mask.shape[0], "width": mask.shape[1], "count": 1, "dtype": "uint8", "nodata": MASK_NODATA, "compress": "deflate",
-    }  # fmt: skip
-    if scene.georeferenced:
-        profile |= {"crs": scene.crs, "transform": scene.transform}
-    with rasterio.open(path, "w", **profile) as dataset:
+    with rasterio.open(path, "w", **mask_profile(scene)) as dataset:
         dataset.write(values, 1)
         dataset.set_band_description(1, layer.land_cover)
         dataset.write_colormap(1, {0: (0, 0, 0, 0), 1: (*ImageColor.getrgb(palette()[layer.colour]), 255)})

@@ -27,10 +27,6 @@ def needs():
     """Why no server can be started here; "" when it can."""
     if find_program("initdb") is None or find_program("pg_ctl") is None:
         return "PostgreSQL is not installed (apt-get install postgresql)"
-    try:
-        import langgraph.checkpoint.postgres  # noqa: F401
-    except ImportError:
-        return "the postgres extra is not installed (pip install 'spex-chat[postgres]')"
     if os.geteuid() == 0 and (
         "postgres" not in {user.pw_name for user in pwd.getpwall()} or not shutil.which("runuser")
     ):
@@ -89,8 +85,6 @@ def test_a_conversation_lives_in_postgres_and_survives_a_restart(in_postgres, da
 
 
 def test_a_database_that_is_not_there_is_a_sentence_without_the_password(tmp_path, monkeypatch):
-    if reason := needs():
-        pytest.skip(reason)
     monkeypatch.setattr("chat_app.checkpoints.CONNECT_SECONDS", 0.5)
     url = "postgresql://spex:secret@127.0.0.1:1/chats"
     settings = Settings(data_dir=tmp_path, database_url=url)

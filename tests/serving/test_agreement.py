@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import torch
 
 from chat_app.bench_users import COVERS, description_prompts
 from chat_app.commands import LayerView
@@ -34,14 +33,6 @@ def served() -> Iterator[Runtime]:
         runtime = load_runtime("served", vllm_url=stack.vllm_url, mask_url=stack.mask_url)
         yield runtime
         runtime.close()
-
-
-@pytest.fixture(scope="module")
-def embedded() -> Iterator[Runtime]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # beside vLLM more threads only wait for each other
-    yield load_runtime("embedded", checkpoint=build_checkpoint())
-    torch.set_num_threads(threads)
 
 
 def plan_prompts() -> list[str]:

@@ -58,14 +58,6 @@ def served(stack) -> Iterator[Runtime]:
 
 
 @pytest.fixture(scope="module")
-def embedded() -> Iterator[Runtime]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # beside vLLM more threads only wait for each other
-    yield load_runtime("embedded", checkpoint=build_checkpoint())
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
 def scene() -> Scene:
     """Two tiles wide, with a dark lake and a corner without data."""
     generator = np.random.default_rng(5)
