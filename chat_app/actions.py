@@ -80,7 +80,7 @@ def _visible(visible: bool) -> Callable[[Plan, Session], Outcome]:
             for layer in layers:
                 session.update_layer(layer, visible=visible, activate=visible and len(layers) == 1)
         names = " and ".join(layer.name for layer in layers)
-        verb = "are" if len(layers) > 1 else explain.is_word(names)
+        verb = "are" if len(layers) > 1 else explain.agreeing(names, "is", "are")
         return Outcome(
             f"{names.capitalize()} {verb} {'shown' if visible else 'hidden'}.",
             changed=tuple(layer.id for layer in layers),
@@ -101,7 +101,8 @@ def _colour(plan: Plan, session: Session) -> Outcome:
     with session.change("colour"):
         session.update_layer(layer, colour=plan.colour)
     return Outcome(
-        f"{layer.name.capitalize()} {explain.is_word(layer.name)} drawn in {plan.colour} now.", changed=(layer.id,)
+        f"{layer.name.capitalize()} {explain.agreeing(layer.name, 'is', 'are')} drawn in {plan.colour} now.",
+        changed=(layer.id,),
     )
 
 
@@ -144,7 +145,9 @@ def _state_after(session: Session, what: str) -> Outcome:
     found = facts.layer_facts(session, layer)
     size = explain.area_words(found["area_m2"], found["pixels"])
     return Outcome(
-        f"{what} {layer.name.capitalize()} has {size} in {explain.regions_words(found['regions'])}.", found, (layer.id,)
+        f"{what} {layer.name.capitalize()} {explain.agreeing(layer.name, 'has', 'have')} {size} in {explain.regions_words(found['regions'])}.",
+        found,
+        (layer.id,),
     )
 
 

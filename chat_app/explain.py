@@ -34,14 +34,9 @@ def regions_words(count: int) -> str:
     return f"{count:,} region{'s' if count != 1 else ''}"
 
 
-def was_word(land_cover: str) -> str:
-    """The past verb form that fits a land cover."""
-    return "were" if land_cover in _PLURAL else "was"
-
-
-def is_word(land_cover: str) -> str:
-    """The verb form that fits a land cover."""
-    return "are" if land_cover in _PLURAL else "is"
+def agreeing(name: str, singular: str, plural: str) -> str:
+    """The verb form that fits a land cover or a layer's name: trees and buildings are many, water is one."""
+    return plural if name in _PLURAL else singular
 
 
 def place_words(place: str) -> str:
@@ -53,7 +48,7 @@ def measured_words(facts: dict[str, Any]) -> str:
     """The sentences that state what was measured on a layer's mask."""
     cover, area = facts["land_cover"], area_words(facts["area_m2"], facts["pixels"])
     if not facts["pixels"]:
-        return f"No {cover} {was_word(cover)} found in this image."
+        return f"No {cover} {agreeing(cover, 'was', 'were')} found in this image."
     text = f"Measured on the mask: {area}, {share_words(facts['share'])} of the image, in {regions_words(facts['regions'])}."
     if facts["regions"] > 1:
         largest = facts["largest"][0]
@@ -81,7 +76,9 @@ def extract_words(model_text: str, facts: dict[str, Any], evidence: dict[str, An
     elif len(SENTENCE_END.split(model_text)) < 2 and evidence.get("reason"):
         parts.append(evidence["reason"])
     if not facts["pixels"]:
-        parts.append(f"No {facts['land_cover']} {was_word(facts['land_cover'])} found, so there is nothing to measure.")
+        parts.append(
+            f"No {facts['land_cover']} {agreeing(facts['land_cover'], 'was', 'were')} found, so there is nothing to measure."
+        )
     else:
         parts.append(measured_words(facts))
     return " ".join(parts)
@@ -146,7 +143,7 @@ def mean_area_words(facts: dict[str, Any]) -> str:
         return f"The layer {facts['layer']} is empty."
     mean_m2 = None if facts["area_m2"] is None else facts["area_m2"] / facts["regions"]
     mean_px = round(facts["pixels"] / facts["regions"])
-    return f"{facts['layer'].capitalize()} has {regions_words(facts['regions'])} of {area_words(mean_m2, mean_px)} on average."
+    return f"{facts['layer'].capitalize()} {agreeing(facts['layer'], 'has', 'have')} {regions_words(facts['regions'])} of {area_words(mean_m2, mean_px)} on average."
 
 
 def index_words(facts: dict[str, Any]) -> str:
@@ -189,7 +186,7 @@ def change_words(before: dict[str, Any], after: dict[str, Any], what: str) -> st
     if not after["pixels"]:
         text += ' Nothing is left; say "undo" to get it back.'
     elif before["pixels"] == after["pixels"]:
-        text = f"{what}: this changes nothing, {after['layer']} keeps its {new} in {regions_words(after['regions'])}."
+        text = f"{what}: this changes nothing, {after['layer']} {agreeing(after['layer'], 'keeps its', 'keep their')} {new} in {regions_words(after['regions'])}."
     return text
 
 
