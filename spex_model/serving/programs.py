@@ -23,6 +23,7 @@ LOCALHOST = "127.0.0.1"
 DRAIN_S = 10
 VLLM_PLUGIN = "spex"
 CPU_BLOCK_TOKENS = 32
+DRAFT_PROPOSER = "spex_model.serving.draft_table.DraftTableProposer"
 # It shares the cores with vLLM: threads that spin while they wait would double what a mask takes. And maps of 8 to
 # 32 MB that go back to the system after each pass would have to be faulted in again by the next.
 MASK_ENVIRONMENT = {
@@ -55,6 +56,7 @@ class ServeSettings(BaseSettings):
     tensor_parallel: int = Field(default=1, ge=1, description="GPUs that share one copy of the language model")
     data_parallel: int = Field(default=1, ge=1, description="Copies of the language model that share the requests")
     max_streams: int = Field(default=16, ge=1, description="Answers that vLLM writes at the same time")
+    draft_tokens: int = Field(default=5, ge=0, le=16, description="Tokens guessed ahead and checked in one pass; 0: none")
     mask_memory_mb: int = Field(default=2048, ge=0, description="Memory for encoded images in the mask service")
     mask_disk_mb: int = Field(default=8192, ge=0, description="Disk for those that don't fit in memory")
     mask_spill_dir: Path | None = Field(default=None, description="Where on disk; else the system's temporary folder")
@@ -101,6 +103,9 @@ def vllm_program(settings: ServeSettings, checkpoint: Path, states_dir: Path) ->
         "--kv-transfer-config": json.dumps(connector),
         "--shutdown-timeout": DRAIN_S,
     }
+    if settings.draft_tokens:
+        drafts = {"method": "custom_class", "model": DRAFT_PROPOSER, "num_speculative_tokens": settings.draft_tokens}
+        options["--speculative-config"] = json.dumps(drafts)
     command = [sys.executable, "-m", "spex_model.serving.vllm_cli", "serve", str(checkpoint), "--enable-mm-embeds"]
     command += [str(part) for option in options.items() for part in option]
     environment = {"VLLM_PLUGINS": VLLM_PLUGIN, "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}

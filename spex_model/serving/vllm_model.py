@@ -126,8 +126,7 @@ class SpexForConditionalGeneration(LlamaForCausalLM, SupportsMultiModal):
         self.configure_mm_token_handling(config.vocab_size, [config.image_token_id])
         self.mm_projector = nn.Linear(config.vision_hidden_size, config.hidden_size)
         self.states_cache: CacheOnlyAttentionLayer | None = None
-        # With speculative decoding vLLM's own extractor owns such a layer, and two would clash.
-        if vllm_config.kv_transfer_config is not None and vllm_config.speculative_config is None:
+        if vllm_config.kv_transfer_config is not None:
             self.states_cache = CacheOnlyAttentionLayer(
                 num_heads=1,
                 head_size=config.hidden_size,

@@ -79,6 +79,10 @@ class Speaker:
         """The name of a spectral index."""
         return self.rng.choice(_INDICES)
 
+    def level(self) -> float:
+        """A value that a spectral index may have."""
+        return self.rng.choice(_LEVELS)
+
     def index_of(self, cover: str) -> str:
         """The name of an index that can show a land cover."""
         return self.rng.choice(_INDEX_OF[cover])
@@ -160,7 +164,7 @@ class Speaker:
         elif kind in ("keep_elongated", "keep_round"):
             op, step["shape"] = "keep_shape", kind.removeprefix("keep_")
         elif kind in ("index_above", "index_below"):
-            index, value = self.index(), rng.choice(_LEVELS)
+            index, value = self.index(), self.level()
             slots |= {"i": rng.choice((index, index.lower())), "v": self.number(value)}
             step |= {"index": index, "value": value}
         return slots, {"op": op, **step}

@@ -1,6 +1,7 @@
 """Messages and the plans that they mean: the language model's lessons in reading people.
 
-Every lesson is drawn by a seed from the wordings of a phrasebook (`phrasebooks/*.yaml`). `layers` and `last` are the
+Every lesson is drawn by a seed: a turn of a written conversation (`conversations/*.yaml`), or a wording of a
+phrasebook (`phrasebooks/*.yaml`). `layers` and `last` are the
 state as prompts/plan.md shows it: "water* 3, vegetation 12" (names, regions, * = active) and the plan of the turn
 before, in short. The schema of the plans is chat_app/plan.py.
 """
@@ -13,10 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from spex_model.model.planning_prompt import layers_in_short, plan_in_short
+from spex_model.training.conversation import conversations, replay
 from spex_model.training.lesson_values import OWN_NAME_SHARE, Speaker
 from spex_model.training.phrasebook import LANGUAGES, phrasebook
 
-LANGUAGE_SHARES = (72, 8, 7, 7, 6)
+CONVERSATION_SHARE = 0.55
+"""Share of the lessons that are turns of conversations; the rest are single messages."""
+LANGUAGE_SHARES = (66, 9, 8, 8, 9)
 """How often each of `LANGUAGES` is spoken, in percent."""
 
 _ABOUT_ONE = ("measure", "count", "locate", "describe", "explain", "show", "hide", "delete", "export")
@@ -305,15 +309,39 @@ _KINDS: tuple[tuple[Callable[[_Moment], Draft], float], ...] = (
 
 
 def plan_examples(seed: int, count: int) -> Iterator[PlanExample]:
-    """`count` examples in the proportions in which people ask; the same seed gives the same examples."""
+    """`count` examples: turns of written conversations and single messages; the same seed gives the same examples."""
     rng = random.Random(seed)
-    remembered: list[dict[str, Any]] = []
+    talks, messages = _turns(rng), _messages(rng)
     for _ in range(count):
+        yield next(talks if rng.random() < CONVERSATION_SHARE else messages)
+
+
+def _turns(rng: random.Random) -> Iterator[PlanExample]:
+    """Turns of conversations, those of many talks mixed."""
+    waiting: list[PlanExample] = []
+    while True:
+        while len(waiting) < 200:
+            language = rng.choices(LANGUAGES, LANGUAGE_SHARES)[0]
+            speaker = Speaker(rng, phrasebook(language))
+            for turn in replay(rng, language, rng.choice(conversations(language))):
+                message = speaker.roughen(turn.message) if rng.random() < 0.4 else turn.message
+                waiting.append(_example(message, turn.layers, turn.last, turn.plan))
+        yield waiting.pop(rng.randrange(len(waiting)))
+
+
+def _example(message: str, layers: str, last: dict[str, Any] | None, plan: dict[str, Any]) -> PlanExample:
+    text = json.dumps(plan, separators=(",", ":"), ensure_ascii=False)
+    return PlanExample(message, layers, plan_in_short(last), text)
+
+
+def _messages(rng: random.Random) -> Iterator[PlanExample]:
+    """Single messages from the phrasebooks, in the proportions in which people ask."""
+    remembered: list[dict[str, Any]] = []
+    while True:
         moment = _moment(rng, remembered)
         draw = rng.choices([kind for kind, _ in _KINDS], [weight for _, weight in _KINDS])[0]
         message, plan = draw(moment)
         if plan["intent"] not in ("small_talk", "clarify"):
             message = moment.speaker.frame(message)
-        text = json.dumps(plan, separators=(",", ":"), ensure_ascii=False)
-        yield PlanExample(moment.speaker.roughen(message), moment.layers, plan_in_short(moment.last), text)
+        yield _example(moment.speaker.roughen(message), moment.layers, moment.last, plan)
         remembered = [*remembered[-40:], plan]

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from spex_model.imaging.landcover import LAND_COVERS
+from spex_model.training.conversation import conversations, replay
 from spex_model.training.phrasebook import LANGUAGES, phrasebook
 from spex_model.training.plan_data import plan_examples
 from spex_model.training.spie.descriptions import describe_examples, scene_record
@@ -46,6 +47,39 @@ def test_every_language_can_say_every_step_and_intent(language):
     for part in ("steps", "plain", "targeted", "measures"):
         assert set(book[part]) == set(english[part]), part
     assert set(english) - set(book) <= {"polite"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_conversations_replay_without_open_slots_and_know_their_layers(language):
+    missing = turns = 0
+    for number, talk in enumerate(conversations(language)):
+        for turn in replay(random.Random(number), language, talk):
+            assert not re.search(r"\{\w*\}", turn.message), turn
+            names = [turn.plan.get("other"), *(step.get("layer") for step in turn.plan.get("steps", ()))]
+            missing += any(name not in turn.layers for name in names if name)
+            turns += 1
+    assert turns > 600 and missing <= turns / 200
+
+
+def test_a_replayed_conversation_keeps_undo_corrections_and_the_active_layer():
+    def said(**plan):
+        return {"say": "{c1}", "plan": plan}
+
+    talk = (
+        said(intent="extract", land_covers=["water"]),
+        said(intent="extract", land_covers=["trees"]),
+        said(intent="refine", target="water", steps=[{"op": "keep_largest", "count": 1}]),
+        said(intent="refine", target="trees", steps=[{"op": "grow", "length": "{s1}"}], correction=True),
+        said(intent="undo"),
+        said(intent="rename", name="pond"),
+        said(intent="back_to", turn=1),
+    )
+    turns = list(replay(random.Random(1), "en", (*talk, said(intent="list"))))
+    assert [re.sub(r" \d+", "", turn.layers) for turn in turns] == [
+        "none", "water*", "water, trees*", "water*, trees", "water, trees*", "water, trees*", "water, pond*", "water*",
+    ]  # fmt: skip
+    assert set(turns[3].plan["steps"][0]) == {"op", "value", "unit"}
+    assert turns[4].last == turns[3].plan and turns[3].layers.startswith("water* 1,")
 
 
 def test_every_figure_of_a_description_stands_in_its_prompt():
