@@ -6,9 +6,9 @@ import logging
 import os
 import sys
 
-from chat_app.engine import Engine
+from chat_app.page.engine import Engine
+from chat_app.page.ui import build_page, serve
 from chat_app.settings import Settings
-from chat_app.ui import build_page, serve
 
 
 def read_settings() -> Settings:

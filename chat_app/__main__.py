@@ -11,16 +11,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from chat_app import bench
-from chat_app.corrections import box_polygon
+from chat_app.acting.corrections import box_polygon
 from chat_app.errors import ChatError
-from chat_app.export import write_mask
+from chat_app.files.export import write_mask
 from chat_app.graph import Conversation
-from chat_app.layers import Layer
-from chat_app.marks import Marks
-from chat_app.session import Session
+from chat_app.measuring import bench
+from chat_app.memory.layers import Layer
+from chat_app.memory.marks import Marks
+from chat_app.memory.session import Session
+from chat_app.memory.turns import TextDelta, Turn, TurnDone
 from chat_app.settings import Settings
-from chat_app.turns import TextDelta, Turn, TurnDone
 from spex_model.imaging.errors import ImagingError
 from spex_model.serving import load_runtime
 from spex_model.serving.errors import ServingError
@@ -79,7 +79,7 @@ def ask(options: argparse.Namespace) -> int:
 
 
 def _ask(options: argparse.Namespace, settings: Settings) -> int:
-    from chat_app.store import SessionStore
+    from chat_app.memory.store import SessionStore
 
     store = SessionStore(settings)
     read_marks(options)  # what can't be read is told before the model is loaded
@@ -105,11 +105,11 @@ def _ask(options: argparse.Namespace, settings: Settings) -> int:
     for message in options.messages:
         _one_turn(conversation, session, message, options)
     if options.recipe:
-        from chat_app.recipe import write_recipe
+        from chat_app.files.recipe import write_recipe
 
         write_recipe(session, options.recipe)
     if options.folder:
-        from chat_app.bundles import write_folder
+        from chat_app.files.bundles import write_folder
 
         write_folder(session, store.image_path(session.id), options.folder)
     conversation.close()
@@ -145,11 +145,11 @@ def compare(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Measure the readers on written dialogues and print the report."""
-    from chat_app.evaluate import evaluate_dialogues
+    from chat_app.measuring.evaluate import evaluate_dialogues
 
     settings = Settings(**({"runtime": options.runtime} if options.runtime else {}))
     if options.descriptions:
-        from chat_app.evaluate_descriptions import evaluate_descriptions
+        from chat_app.measuring.evaluate_descriptions import evaluate_descriptions
 
         report = evaluate_descriptions(_load_runtime(settings), options.descriptions, settings, every=options.every)
     else:
@@ -164,9 +164,9 @@ def replay(options: argparse.Namespace) -> int:
     """Run a saved recipe on images; exit code 1 when any of them failed."""
     from tqdm import tqdm
 
-    from chat_app.recipe import read_recipe
-    from chat_app.recipe import replay as run_recipe
-    from chat_app.store import SessionStore
+    from chat_app.files.recipe import read_recipe
+    from chat_app.files.recipe import replay as run_recipe
+    from chat_app.memory.store import SessionStore
 
     steps = read_recipe(options.recipe)
     with tempfile.TemporaryDirectory(prefix="spex-replay-") as scratch:

@@ -11,16 +11,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from chat_app.change import Change, find_change
-from chat_app.change_files import write_change, write_change_picture
-from chat_app.change_words import found_change_words
+from chat_app.acting.change import Change, find_change
+from chat_app.answering.change_words import found_change_words
 from chat_app.errors import ChatError
-from chat_app.export import write_mask
+from chat_app.files.change_files import write_change, write_change_picture
+from chat_app.files.export import write_mask
 from chat_app.graph import Conversation
-from chat_app.session import Session
+from chat_app.memory.session import Session
+from chat_app.memory.store import SessionStore
+from chat_app.memory.turns import TurnDone
 from chat_app.settings import Settings
-from chat_app.store import SessionStore
-from chat_app.turns import TurnDone
 from spex_model.imaging.errors import ImagingError
 from spex_model.serving.protocol import Runtime
 

@@ -12,26 +12,27 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 
-from chat_app import actions, answers, explain, facts
-from chat_app.change import find_change, show_change
-from chat_app.change_words import found_change_words
-from chat_app.checking import check_words
-from chat_app.checkpoints import close_checkpointer, open_checkpointer
+from chat_app.acting import actions
+from chat_app.acting.change import find_change, show_change
+from chat_app.acting.extract import Found, extract
+from chat_app.acting.painting import painter
+from chat_app.acting.refine import Paint, refine
+from chat_app.answering import answers, explain, facts
+from chat_app.answering.change_words import found_change_words
+from chat_app.answering.checking import check_words
 from chat_app.errors import ChatError, MessageError, PlanError
-from chat_app.extract import Found, extract
-from chat_app.marks import NO_MARKS, Marks
+from chat_app.memory.checkpoints import close_checkpointer, open_checkpointer
+from chat_app.memory.marks import NO_MARKS, Marks
+from chat_app.memory.session import Session
+from chat_app.memory.store import SessionStore
+from chat_app.memory.turns import Event, LayerReady, TextDelta, Turn, TurnDone
 from chat_app.outcome import Outcome
-from chat_app.painting import painter
+from chat_app.page.turn_thread import RunningTurn
 from chat_app.plan import Plan
-from chat_app.planner import ask_model, read_message, resolve
-from chat_app.refine import Paint, refine
-from chat_app.session import Session
+from chat_app.reading.planner import ask_model, read_message, resolve
 from chat_app.settings import Settings
 from chat_app.steps import RefinementStep
-from chat_app.store import SessionStore
 from chat_app.turn_state import WORK, TurnState, begin, check_message, marks_of, route
-from chat_app.turn_thread import RunningTurn
-from chat_app.turns import Event, LayerReady, TextDelta, Turn, TurnDone
 from spex_model.imaging.errors import ImagingError
 from spex_model.serving.errors import ServingError
 from spex_model.serving.protocol import Runtime

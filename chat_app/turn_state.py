@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 from chat_app.errors import MessageError
-from chat_app.marks import Marks
+from chat_app.memory.marks import Marks
 from chat_app.plan import Plan
 from chat_app.settings import Settings
 

@@ -16,8 +16,8 @@ ALLOWED = {
     "chat_app": {"spex_model.imaging", "spex_model.serving", "chat_app"},
 }
 ABOVE_THE_GRAPH = {
-    "chat_app/evaluate.py": "spex_model.training",
-    "chat_app/evaluate_descriptions.py": "spex_model.training",
+    "chat_app/measuring/evaluate.py": "spex_model.training",
+    "chat_app/measuring/evaluate_descriptions.py": "spex_model.training",
 }
 """What measures whole conversations may draw its scenes from the training package."""
 SHARED_WORDS = "spex_model.model.planning_prompt"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from chat_app.graph import Conversation
+from chat_app.memory.store import SessionStore
+from chat_app.memory.turns import TextDelta, Turn
 from chat_app.settings import Settings
-from chat_app.store import SessionStore
-from chat_app.turns import TextDelta, Turn
 from spex_model.imaging.indices import prior_for
 from spex_model.imaging.regions import label_regions
 from spex_model.serving import load_runtime

@@ -56,7 +56,9 @@ class ServeSettings(BaseSettings):
     tensor_parallel: int = Field(default=1, ge=1, description="GPUs that share one copy of the language model")
     data_parallel: int = Field(default=1, ge=1, description="Copies of the language model that share the requests")
     max_streams: int = Field(default=16, ge=1, description="Answers that vLLM writes at the same time")
-    draft_tokens: int = Field(default=5, ge=0, le=16, description="Tokens guessed ahead and checked in one pass; 0: none")
+    draft_tokens: int = Field(
+        default=5, ge=0, le=16, description="Tokens guessed ahead and checked in one pass; 0: none"
+    )
     mask_memory_mb: int = Field(default=2048, ge=0, description="Memory for encoded images in the mask service")
     mask_disk_mb: int = Field(default=8192, ge=0, description="Disk for those that don't fit in memory")
     mask_spill_dir: Path | None = Field(default=None, description="Where on disk; else the system's temporary folder")

@@ -22,7 +22,19 @@ FOLDER = Path(__file__).parent / "conversations"
 _SLOT = re.compile(r"\{([a-z])(\d)\}")
 _SPREAD = {"area": ("value", "unit"), "length": ("value", "unit"), "where": ("place", "part")}
 _CHANGES = frozenset(
-    ("extract", "refine", "show", "hide", "rename", "delete", "colour", "reset", "back_to", "set_pixel_size", "set_bands")
+    (
+        "extract",
+        "refine",
+        "show",
+        "hide",
+        "rename",
+        "delete",
+        "colour",
+        "reset",
+        "back_to",
+        "set_pixel_size",
+        "set_bands",
+    )
 )
 _ABOUT_A_LAYER = ("measure", "count", "locate", "describe", "explain")
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from chat_app.graph import Conversation
-from chat_app.session import Session
+from chat_app.memory.session import Session
+from chat_app.memory.store import SessionStore
 from chat_app.settings import Settings
-from chat_app.store import SessionStore
 from spex_model.imaging.indices import prior_for
 from spex_model.imaging.scene import Scene
 from spex_model.serving.errors import RuntimeUnavailable

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from chat_app.files.recipe import steps_of
 from chat_app.graph import Conversation
-from chat_app.marks import Marks
-from chat_app.recipe import steps_of
-from chat_app.store import SessionStore
+from chat_app.memory.marks import Marks
+from chat_app.memory.store import SessionStore
 
 
 @pytest.fixture

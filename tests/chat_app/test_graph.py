@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from chat_app.graph import Conversation
-from chat_app.marks import Marks
-from chat_app.store import SessionStore
-from chat_app.turns import LayerReady, TextDelta, TurnDone
+from chat_app.memory.marks import Marks
+from chat_app.memory.store import SessionStore
+from chat_app.memory.turns import LayerReady, TextDelta, TurnDone
 from spex_model.imaging.regions import label_regions
 
 

@@ -20,9 +20,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chat_app.graph import Conversation
+from chat_app.memory.store import SessionStore
+from chat_app.memory.turns import TextDelta, Turn, TurnDone
 from chat_app.settings import Settings
-from chat_app.store import SessionStore
-from chat_app.turns import TextDelta, Turn, TurnDone
 from spex_model.serving import load_runtime
 from spex_model.serving.programs import ServeSettings
 from spex_model.serving.supervisor import Supervisor

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from chat_app.bench_users import COVERS, description_prompts
-from chat_app.commands import LayerView
-from chat_app.evaluate import load_dialogues
+from chat_app.measuring.bench_users import COVERS, description_prompts
+from chat_app.measuring.evaluate import load_dialogues
 from chat_app.plan import plan_schema
-from chat_app.planner import plan_prompt
+from chat_app.reading.commands import LayerView
+from chat_app.reading.planner import plan_prompt
 from chat_app.settings import Settings
 from spex_model.imaging.reading import open_scene
 from spex_model.model.weights import build_checkpoint

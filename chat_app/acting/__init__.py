@@ -1,0 +1,1 @@
+"""What plans do: find land cover, refine masks, arrange layers, compare images."""

@@ -1,0 +1,1 @@
+"""What leaves the chat as files: layers, changes, whole sessions, recipes."""

@@ -1,0 +1,1 @@
+"""How good and how fast whole conversations are: dialogues, descriptions, load."""

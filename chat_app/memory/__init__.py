@@ -1,0 +1,1 @@
+"""What a conversation remembers: sessions, layers, turns, arrays, and where they are stored."""

@@ -1,0 +1,161 @@
+"""Read a message: plain commands by rules, everything looser by the language model, both checked before they count."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chat_app.errors import LayerNotFound, PlanError
+from chat_app.memory.session import Session
+from chat_app.memory.turns import ReaderName
+from chat_app.plan import ALL_LAYERS, Plan, plan_schema, read_plan_json
+from chat_app.prompts import render
+from chat_app.reading.commands import LayerView, read_command
+from chat_app.reading.repair import repair
+from chat_app.settings import Settings
+from spex_model.imaging.landcover import LAND_COVERS
+from spex_model.model.planning_prompt import layers_in_short, plan_in_short
+from spex_model.serving.errors import ServingError
+from spex_model.serving.protocol import Runtime
+
+log = logging.getLogger(__name__)
+
+_ABOUT_A_LAYER = ("measure", "count", "locate", "describe", "explain")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a message was taken to mean, and who read it; `trouble` says why the model could not help."""
+
+    plan: Plan
+    reader: ReaderName
+    trouble: str = ""
+
+
+def view_layers(session: Session) -> list[LayerView]:
+    """The session's layers as the readers see them."""
+    active = session.active_layer
+    return [
+        LayerView(
+            layer.name, layer.land_cover, len(session.regions(layer)), active is not None and layer.id == active.id
+        )
+        for layer in session.layers
+    ]
+
+
+def read_message(message: str, session: Session, runtime: Runtime | None, settings: Settings) -> Reading:
+    """The plan of a message. Never raises for what a user can type: what nobody can read becomes a question back."""
+    layers = view_layers(session)
+    answered = _chosen_option(message, session)
+    plan = read_command(answered or message, layers) if settings.use_rules else None
+    if plan is not None:
+        return Reading(resolve(plan, session), "rules")
+    trouble = ""
+    if settings.use_model_planner and runtime is not None:
+        try:
+            last = _last_plan(session)
+            plan = repair(ask_model(message, layers, last, runtime, settings), message, layers, last)
+            return Reading(resolve(plan, session), "model")
+        except (ServingError, PlanError) as error:
+            trouble = str(error)
+            log.info("the model's plan could not be used: %s", error)
+    return Reading(_ask_back(session), "none", trouble)
+
+
+def _chosen_option(message: str, session: Session) -> str | None:
+    """The option of the question just asked that a short answer picks: its number, or "yes" for the first."""
+    last = session.turns[-1] if session.turns else None
+    if last is None or last.plan is None or last.plan.intent != "clarify":
+        return None
+    said = message.strip().rstrip(".!").casefold()
+    picks = (
+        ("1", "first", "the first", "the first one", "yes", "yes please"),
+        ("2", "second", "the second", "the second one"),
+    )
+    return next((option for option, words in zip(last.options, picks, strict=False) if said in words), None)
+
+
+def _last_plan(session: Session) -> Plan | None:
+    return session.turns[-1].plan if session.turns else None
+
+
+def ask_model(
+    message: str, layers: Iterable[LayerView], last: Plan | None, runtime: Runtime, settings: Settings
+) -> Plan:
+    """The language model's plan, held to the schema while it is written. Raises PlanError or ServingError."""
+    prompt = plan_prompt(message, layers, last, settings.prompts_dir)
+    answer = runtime.generate(None, prompt, max_tokens=settings.max_plan_tokens, json_schema=plan_schema())
+    with answer:
+        text = answer.read()
+    return read_plan_json(text)
+
+
+def plan_prompt(message: str, layers: Iterable[LayerView], last: Plan | None = None, folder: Path | None = None) -> str:
+    """prompts/plan.md filled for a message: the layers, the plan of the turn before, and the message on one line.
+
+    That is all that the language model sees of a conversation, so its window stays small however long they talk.
+    """
+    standing = layers_in_short((layer.name, layer.regions, layer.active) for layer in layers)
+    before = plan_in_short(last.to_dict() if last is not None else None)
+    return render("plan", folder, layers=standing, last=before, message=" ".join(message.split()))
+
+
+def resolve(plan: Plan, session: Session) -> Plan:
+    """Names as the session has them, and "the same steps" as the steps themselves.
+
+    A question about a land cover that has no layer yet becomes its extraction. A name that nothing goes by stays;
+    whoever acts on it says so.
+    """
+    values: dict[str, Any] = dict(plan)
+    for key in ("target", "other"):
+        name = values[key]
+        if name is None or name.casefold() == ALL_LAYERS:
+            continue
+        try:
+            values[key] = session.find_layer(name).name
+        except LayerNotFound:
+            if key == "target" and name in LAND_COVERS and plan.intent in _ABOUT_A_LAYER:
+                return Plan(intent="extract", land_covers=(name,))
+    if plan.intent == "refine" and plan.correction:
+        values |= _corrected(plan, session)
+    if any(step.op == "same_steps" for step in plan.steps):
+        return _same_again(values, session)
+    return Plan.model_validate(_given(values))
+
+
+def _corrected(plan: Plan, session: Session) -> dict[str, Any]:
+    """A refinement said anew is about the layer that is active now; after an extraction there is nothing to take back."""
+    last = _last_plan(session)
+    if last is None or last.intent == "extract":
+        return {"correction": None}
+    active = session.active_layer
+    return {"target": plan.target or (active.name if active else None)}
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value not in (None, ())}
+
+
+def _same_again(values: dict[str, Any], session: Session) -> Plan:
+    """The steps of the active layer for another land cover: on its layer where there is one, else on a new one."""
+    steps = session.extraction(session.active_layer).steps if session.active_layer else ()
+    covers = values["land_covers"]
+    layer = next((layer for layer in reversed(session.layers) if covers and layer.land_cover == covers[0]), None)
+    if values["intent"] == "extract" and layer is not None and steps:
+        return Plan(intent="refine", target=layer.name, steps=steps)
+    if values["intent"] == "refine" and not steps:
+        return Plan.model_validate(_given(values))
+    return Plan.model_validate({**_given(values), "steps": steps})
+
+
+def _ask_back(session: Session) -> Plan:
+    question = "I am not sure what you mean. Do you want one of these?"
+    if session.layers:
+        name = session.active_layer.name if session.active_layer else session.layers[-1].name
+        options = ("Only the biggest one", f"How big is the {name} layer?", "Undo", "Help")
+    else:
+        options = ("Show me the water", "Show me the vegetation", "Show me the buildings", "Help")
+    return Plan(intent="clarify", question=question, options=options)

@@ -1,0 +1,98 @@
+"""Hold a plan of the language model to the words of the message, before it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from chat_app.errors import PlanError
+from chat_app.plan import ALL_LAYERS, Plan
+from chat_app.reading.commands import LayerView
+from chat_app.reading.numbers import numbers_said
+from chat_app.reading.vocabulary import tag
+from chat_app.steps import AreaUnit
+
+_NUMBERED = ("value", "count", "rank", "turn")
+_IMPLIED = 3
+"""Up to this count or rank a word like "both" or "runner-up" may stand for the number."""
+
+
+def repair(plan: Plan, message: str, layers: Iterable[LayerView], last: Plan | None = None) -> Plan:
+    """Hold a plan of the model to the words of the message.
+
+    Land covers that the message names outright replace others; a layer that is neither named nor there is not the
+    target; a number that neither the message nor the plan before it holds is replaced by the only one of its kind that
+    the message does hold. Raises PlanError where that leaves a doubt.
+    """
+    layers = list(layers)
+    tagged = tag(message, [layer.name for layer in layers])
+    values = plan.to_dict()
+    if plan.intent == "extract":
+        named = tuple(dict.fromkeys(value for key, value in tagged.values.items() if key.startswith("C")))
+        if named and not set(named) & set(plan.land_covers):
+            values["land_covers"] = list(named)
+    _hold_to_layers(values, [str(value) for key, value in tagged.values.items() if key[0] in "CY"], layers)
+    said = numbers_said(message) | _tagged_numbers(tagged.values)
+    if last is not None:
+        said |= {float(value) for holder in _holders(last.to_dict()) for value in _numbered_values(holder)}
+    for holder in _holders(values):
+        for name in _NUMBERED:
+            if name in holder and not _is_said(name, float(holder[name]), said, tagged.values):
+                holder[name] = _only_amount(tagged.values, holder, name)
+    lengths = [value for key, value in tagged.values.items() if key[0] == "L"]
+    if plan.intent == "set_pixel_size" and len(lengths) == 1:
+        values["value"] = lengths[0][0]
+    try:
+        return Plan.model_validate(values)
+    except ValidationError as error:
+        raise PlanError("The numbers of the message do not fit the plan.") from error
+
+
+def _hold_to_layers(values: dict[str, Any], named: list[str], layers: list[LayerView]) -> None:
+    """Take out a target that is neither named nor there, and put the one named layer in place of an unknown other."""
+    known = {ALL_LAYERS, *(name.casefold() for name in named), *(layer.name.casefold() for layer in layers)}
+    if values.get("target", ALL_LAYERS).casefold() not in known:
+        del values["target"]
+    for holder in _holders(values):
+        for key in ("layer", "other"):
+            if key in holder and holder[key].casefold() not in known and len(set(named)) == 1:
+                holder[key] = named[0]
+
+
+def _holders(values: dict[str, Any]) -> list[dict[str, Any]]:
+    return [values, *values.get("steps", ())]
+
+
+def _numbered_values(holder: dict[str, Any]) -> list[float]:
+    return [holder[name] for name in _NUMBERED if name in holder]
+
+
+def _tagged_numbers(values: dict[str, Any]) -> set[float]:
+    said = {float(value[0]) for key, value in values.items() if key[0] in "APL"}
+    return said | {float(value) for key, value in values.items() if key[0] in "NR"}
+
+
+def _is_said(name: str, number: float, said: set[float], values: dict[str, Any]) -> bool:
+    """Whether a number may stand: said, or one so small that a word like "runner-up" or "both" can mean it."""
+    if name in ("count", "rank", "turn"):
+        return number in said | {1.0} or (number <= _IMPLIED and not any(key[0] in "NR" for key in values))
+    return number in said
+
+
+def _only_amount(values: dict[str, Any], holder: dict[str, Any], name: str) -> Any:
+    """The one amount of the message that can stand in a plan's field; its unit goes with it."""
+    if name == "value" and "index" not in holder:
+        kinds = "AP" if holder.get("unit") in get_args(AreaUnit) and holder.get("op", "").startswith("drop_") else "LP"
+    else:
+        kinds = "NR"
+    found = [value for key, value in values.items() if key[0] in kinds]
+    if len(found) != 1:
+        raise PlanError(f"The message does not say the number {holder[name]}.")
+    if kinds == "NR":
+        return int(found[0]) if name in ("count", "rank", "turn") else found[0]
+    amount, unit = found[0]
+    if "unit" in holder:
+        holder["unit"] = unit
+    return amount
