@@ -9,7 +9,7 @@ import cn2an
 from text_to_num import alpha2digit
 
 _LANGUAGES = ("en", "de", "fr", "es")
-_NUMBER = re.compile(r"\d{1,3}(?:[,.' ]\d{3})+(?!\d)|\d+(?:[.,]\d+)?|\.\d+")
+_NUMBER = re.compile(r"\d{1,3}(?:[,.' ]\d{3})+(?!\d)|\d+(?:[.,]\d+)?|(?<!\.)\.\d+")
 
 
 def numbers_said(message: str) -> set[float]:

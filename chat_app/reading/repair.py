@@ -15,7 +15,7 @@ from chat_app.reading.vocabulary import tag
 from chat_app.steps import AreaUnit
 
 _NUMBERED = ("value", "count", "rank", "turn")
-_IMPLIED = 3
+_IMPLIED = 4
 """Up to this count or rank a word like "both" or "runner-up" may stand for the number."""
 
 
@@ -35,6 +35,8 @@ def repair(plan: Plan, message: str, layers: Iterable[LayerView], last: Plan | N
             values["land_covers"] = list(named)
     _hold_to_layers(values, [str(value) for key, value in tagged.values.items() if key[0] in "CY"], layers)
     said = numbers_said(message) | _tagged_numbers(tagged.values)
+    if plan.intent == "set_pixel_size":
+        said |= {number / 100 for number in said}
     if last is not None:
         said |= {float(value) for holder in _holders(last.to_dict()) for value in _numbered_values(holder)}
     for holder in _holders(values):

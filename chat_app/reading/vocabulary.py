@@ -19,20 +19,21 @@ from spex_model.imaging.landcover import SYNONYMS
 NUMBER_WORDS = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "twelve": 12, "twenty": 20,
     "fifty": 50, "hundred": 100, "a hundred": 100, "one hundred": 100, "a thousand": 1000, "half": 0.5, "half a": 0.5, "half an": 0.5, "a half": 0.5, "a quarter": 0.25,
-    "a quarter of a": 0.25, "quarter": 0.25, "one and a half": 1.5, "two and a half": 2.5, "a couple of": 2, "zwei": 2, "drei": 3, "vier": 4, "fünf": 5, "zehn": 10, "einen halben": 0.5,
+    "a quarter of a": 0.25, "a dozen": 12, "dozen": 12, "thirty": 30, "forty": 40, "quarter": 0.25, "one and a half": 1.5, "two and a half": 2.5, "a couple of": 2, "zwei": 2, "drei": 3, "vier": 4, "fünf": 5, "zehn": 10, "einen halben": 0.5,
     "ein halber": 0.5, "einem halben": 0.5, "deux": 2, "trois": 3, "quatre": 4, "cinq": 5, "dix": 10, "un demi": 0.5, "demi": 0.5, "dos": 2, "tres": 3, "cuatro": 4,
     "cinco": 5, "diez": 10, "medio": 0.5, "media": 0.5, "一": 1, "两": 2, "二": 2, "三": 3, "四": 4, "五": 5, "十": 10, "半": 0.5, "an": 1, "a": 1, "ein": 1, "einem": 1, "einen": 1, "un": 1, "une": 1, "una": 1,
 }  # fmt: skip
 UNITS = {
-    "ha": "ha", "hectare": "ha", "hectares": "ha", "hectar": "ha", "hectars": "ha", "hektar": "ha", "hectárea": "ha", "hectáreas": "ha", "公顷": "ha",
+    "ha": "ha", "hectare": "ha", "hectares": "ha", "hectar": "ha", "hectars": "ha", "hektar": "ha", "hectárea": "ha", "hectáreas": "ha", "公顷": "ha", "hectarea": "ha", "hectareas": "ha", "hektare": "ha",
     "m2": "m2", "sqm": "m2", "sq m": "m2", "square metre": "m2", "square metres": "m2", "square meter": "m2", "square meters": "m2", "quadratmeter": "m2",
-    "mètres carrés": "m2", "metros cuadrados": "m2", "平方米": "m2", "km2": "km2", "sq km": "km2", "square kilometre": "km2", "square kilometres": "km2",
-    "square kilometer": "km2", "square kilometers": "km2", "quadratkilometer": "km2", "平方公里": "km2", "acre": "acres", "acres": "acres", "ac": "acres",
-    "px": "px", "pixel": "px", "pixels": "px", "píxeles": "px", "像素": "px", "%": "percent", "percent": "percent", "per cent": "percent", "prozent": "percent",
+    "mètres carrés": "m2", "metros cuadrados": "m2", "平方米": "m2", "平米": "m2", "metres carres": "m2", "km2": "km2", "sq km": "km2", "square kilometre": "km2", "square kilometres": "km2",
+    "square kilometer": "km2", "square kilometers": "km2", "quadratkilometer": "km2", "平方公里": "km2", "平方千米": "km2", "英亩": "acres", "acre": "acres", "acres": "acres", "ac": "acres",
+    "pixeles": "px", "px": "px", "pixel": "px", "pixels": "px", "píxeles": "px", "像素": "px", "%": "percent", "percent": "percent", "per cent": "percent", "prozent": "percent",
     "percent of the image": "percent", "% of the image": "percent", "percent of the picture": "percent", "% of the picture": "percent",
-    "m": "m", "metre": "m", "metres": "m", "meter": "m", "meters": "m", "metern": "m", "mètre": "m", "mètres": "m", "metro": "m", "metros": "m", "米": "m",
+    "m": "m", "metre": "m", "metres": "m", "meter": "m", "meters": "m", "metern": "m", "mètre": "m", "mètres": "m", "metro": "m", "metros": "m", "米": "m", "公尺": "m",
     "cm": "cm", "centimetre": "cm", "centimetres": "cm", "centimeter": "cm", "centimeters": "cm", "zentimeter": "cm", "centimètres": "cm", "centímetros": "cm", "厘米": "cm",
     "km": "km", "kilometre": "km", "kilometres": "km", "kilometer": "km", "kilometers": "km", "kilomètre": "km", "kilomètres": "km", "kilómetro": "km",
+    "kilómetros": "km", "kilometro": "km", "kilometros": "km", "公里": "km", "千米": "km",
 }  # fmt: skip
 _METRES = {"m": 1, "km": 1000, "cm": 0.01}
 _SIDES = {
@@ -89,7 +90,8 @@ def _words(words: Iterable[str]) -> str:
     ordered = sorted(set(words), key=len, reverse=True)
     spaced = "|".join(re.escape(word) for word in ordered if not _unspaced(word))
     dense = "|".join(re.escape(word) for word in ordered if _unspaced(word))
-    return rf"(?:(?<![\w-])(?:{spaced})(?![\w-]){f'|(?:{dense})' if dense else ''})"
+    whole = rf"(?<![\w-])(?:{spaced})(?![\w-])" if spaced else ""
+    return f"(?:{'|'.join(filter(None, (whole, dense)))})"
 
 
 def _unspaced(word: str) -> bool:
