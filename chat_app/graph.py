@@ -20,6 +20,7 @@ from chat_app.acting.refine import Paint, refine
 from chat_app.answering import answers, explain, facts
 from chat_app.answering.change_words import found_change_words
 from chat_app.answering.checking import check_words
+from chat_app.answering.marked_words import why_in_vain
 from chat_app.errors import ChatError, MessageError, PlanError
 from chat_app.memory.checkpoints import close_checkpointer, open_checkpointer
 from chat_app.memory.marks import NO_MARKS, Marks
@@ -118,12 +119,13 @@ class Conversation:
         session = self.store.open(session_id)
 
         def work(emit: Callable[[Event], None], stop: threading.Event) -> None:
-            with session.lock:
+            with self.store.on_record(session_id, message) as pending_id, session.lock:
                 self._stops[session_id] = stop
                 try:
-                    self._run(session, message, marks, plan, emit)
+                    turn = self._run(session, message, marks, plan, emit, pending_id)
                 finally:
                     del self._stops[session_id]
+            emit(TurnDone(turn))
 
         return RunningTurn(f"turn-{session_id[:8]}", work)
 
@@ -134,7 +136,8 @@ class Conversation:
         marks: Marks,
         plan: Plan | None,
         emit: Callable[[Event], None],
-    ) -> None:
+        pending_id: str,
+    ) -> Turn:
         began = time.monotonic()
         state = begin(session.id, message, marks, plan)
         try:
@@ -150,9 +153,9 @@ class Conversation:
             log.exception("a turn failed")
             sentence = "Something went wrong while I worked on that; nothing was changed. Please try it another way."
             state |= {"reply": sentence, "error": f"{sentence} ({type(error).__name__})"}
-        emit(TurnDone(self._record(session, state, time.monotonic() - began)))
+        return self._record(session, state, time.monotonic() - began, pending_id)
 
-    def _record(self, session: Session, state: TurnState, seconds: float) -> Turn:
+    def _record(self, session: Session, state: TurnState, seconds: float, pending_id: str) -> Turn:
         active = session.active_layer
         turn = Turn(
             number=len(session.turns) + 1,
@@ -168,6 +171,7 @@ class Conversation:
             error=state.get("error"),
             options=tuple(state.get("options", ())),
             model_text=state.get("model_text", ""),
+            pending_id=pending_id,
         )
         session.close_turn(turn)
         self.store.save(session)
@@ -280,8 +284,10 @@ def _show(
     if found.trouble:
         reply = f"{found.trouble} {reply}"
     if steps:
-        layer = session.replace_extraction(layer, refine(found.extraction, tuple(steps), session, paint))
+        refined = refine(found.extraction, tuple(steps), session, paint)
+        layer = session.replace_extraction(layer, refined)
         after = facts.layer_facts(session, layer)
-        reply += " " + explain.change_words(measured, after, ", then ".join(map(actions.step_words, steps)))
+        why = why_in_vain(steps, found.extraction.mask, refined.mask, layer.name, session.scene.valid)
+        reply += " " + explain.change_words(measured, after, ", then ".join(map(actions.step_words, steps)), why)
         measured = after
     return layer.id, measured, reply

@@ -98,16 +98,17 @@ class Plan(Compact):
             if (value := getattr(self, name)) not in (None, ())
         }
 
-    def to_json(self) -> str:
-        """The compact JSON that the language model writes: `{"intent":"extract","land_covers":["water"]}`.
-
-        What was marked in the picture is no business of it, and left out.
-        """
+    def said(self) -> dict[str, Any]:
+        """The plan as `to_dict` has it, without what was marked in the picture: that is no business of a reader."""
         values = self.to_dict()
         if self.steps:
             steps = values["steps"]
             values["steps"] = [{name: step[name] for name in step if name not in _FILLED_IN} for step in steps]
-        return json.dumps(values, separators=(",", ":"), ensure_ascii=False)
+        return values
+
+    def to_json(self) -> str:
+        """The compact JSON that the language model writes: `{"intent":"extract","land_covers":["water"]}`."""
+        return json.dumps(self.said(), separators=(",", ":"), ensure_ascii=False)
 
 
 def plan_schema() -> dict[str, Any]:

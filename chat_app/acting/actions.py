@@ -9,6 +9,7 @@ from typing import Any
 from chat_app.acting.painting import correction_words, painter
 from chat_app.acting.refine import refine
 from chat_app.answering import explain, facts
+from chat_app.answering.marked_words import why_in_vain
 from chat_app.errors import StepError
 from chat_app.files.export import export_layer
 from chat_app.memory.marks import CORRECTIONS
@@ -59,15 +60,17 @@ def apply_refinement(plan: Plan, session: Session, runtime: Runtime | None = Non
     with session.change(" and ".join(step.op.replace("_", " ") for step in steps)):
         for layer in session.find_layers(plan.target):
             before, extraction = facts.layer_facts(session, layer), session.extraction(layer)
-            layer = session.replace_extraction(layer, refine(extraction, steps, session, paint))
+            refined = refine(extraction, steps, session, paint)
+            layer = session.replace_extraction(layer, refined)
             after = facts.layer_facts(session, layer)
             what = ", then ".join(
                 words if number == 0 else words[:1].lower() + words[1:]
                 for number, words in enumerate(map(step_words, steps))
             )
-            replies.append(explain.change_words(before, after, what))
+            why = why_in_vain(steps, extraction.mask, refined.mask, layer.name, session.scene.valid)
+            replies.append(explain.change_words(before, after, what, why))
             if any(step.op in CORRECTIONS for step in steps) and before["pixels"] != after["pixels"]:
-                replies.append(correction_words(extraction, session.extraction(layer)))
+                replies.append(correction_words(extraction, refined))
             changed.append((layer.id, after))
     found = changed[0][1] if len(changed) == 1 else {"layers": {measured["layer"]: measured for _, measured in changed}}
     return Outcome(" ".join(replies), found, tuple(layer_id for layer_id, _ in changed))

@@ -179,15 +179,26 @@ def condition_words(facts: dict[str, Any], bands: tuple[str, ...]) -> str:
     return text
 
 
-def change_words(before: dict[str, Any], after: dict[str, Any], what: str) -> str:
-    """What a refinement did, in numbers."""
-    old, new = area_words(before["area_m2"], before["pixels"]), area_words(after["area_m2"], after["pixels"])
-    text = f"{what}: {after['layer']} went from {old} in {regions_words(before['regions'])} to {new} in {regions_words(after['regions'])}."
-    if not after["pixels"]:
-        text += ' Nothing is left; say "undo" to get it back.'
-    elif before["pixels"] == after["pixels"]:
-        text = f"{what}: this changes nothing, {after['layer']} {agreeing(after['layer'], 'keeps its', 'keep their')} {new} in {regions_words(after['regions'])}."
-    return text
+def change_words(before: dict[str, Any], after: dict[str, Any], what: str, why: str = "") -> str:
+    """What a refinement did, in numbers; `why` says why it changed nothing, or left nothing, where that is known."""
+    layer = after["layer"]
+    old, new = (
+        f"{area_words(one['area_m2'], one['pixels'])} in {regions_words(one['regions'])}" for one in (before, after)
+    )
+    if before["pixels"] == after["pixels"]:
+        kept = (
+            f"{agreeing(layer, 'keeps its', 'keep their')} {new}"
+            if after["pixels"]
+            else f"{agreeing(layer, 'is', 'are')} empty"
+        )
+        return (
+            f"{why}, so nothing changes: {layer} {kept}." if why else f"{what}: this changes nothing, {layer} {kept}."
+        )
+    if after["pixels"]:
+        return f"{what}: {layer} went from {old} to {new}."
+    if why:
+        return f'{why}, so nothing of the {old} is left; say "undo" to get it back.'
+    return f'{what}: {layer} went from {old} to {new}. Nothing is left; say "undo" to get it back.'
 
 
 def locate_words(facts: dict[str, Any], rank: int = 1) -> str:

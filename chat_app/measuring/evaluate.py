@@ -1,8 +1,8 @@
 """Measure the reading of messages on written dialogues: `python -m chat_app evaluate`.
 
 A turn is right when what it leads to is what a careful person's plan leads to: the same layers, masks, colours and
-active layer, and the same reply. Each turn starts from the state that the right plans before it made, so that one
-mistake counts once. The readers are measured together, and each alone.
+active layer, and the same reply. What was clicked and drawn comes with the turn. Each turn starts from the state that
+the right plans before it made, so that one mistake counts once. The readers are measured together, and each alone.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ import hashlib
 import logging
 import tempfile
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 from PIL import Image
 
 from chat_app.graph import Conversation
+from chat_app.measuring.dialogues import Dialogue, broken_expectations, load_dialogues, masks_of
+from chat_app.memory.marks import Marks
 from chat_app.memory.session import Session
 from chat_app.memory.store import SessionStore
 from chat_app.memory.turns import Turn, TurnDone
@@ -30,6 +31,7 @@ from chat_app.reading.planner import read_message, resolve
 from chat_app.settings import Settings
 from spex_model.imaging.scene import Scene
 from spex_model.serving.protocol import Box, Generation, GenerationResult, Health, Point, Runtime
+from spex_model.serving.states import KeepsStates, States
 from spex_model.training.synthesis import evaluation_scene, synthesize, write_geotiff
 
 log = logging.getLogger(__name__)
@@ -42,26 +44,6 @@ READERS: dict[Reader, dict[str, bool]] = {
 }
 
 
-@dataclass(frozen=True)
-class DialogueTurn:
-    """What a person writes, the plans that are right, and what must hold of the outcome whoever read it."""
-
-    say: str
-    means: tuple[Plan, ...]
-    expect: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Dialogue:
-    """One conversation over a named scene; `held_out` ones were written without knowledge of the lessons."""
-
-    name: str
-    scene: str
-    language: str
-    held_out: bool
-    turns: tuple[DialogueTurn, ...]
-
-
 @dataclass
 class Score:
     """Right and wrong turns of one reader on one group of dialogues."""
@@ -72,24 +54,6 @@ class Score:
 
     def __str__(self) -> str:
         return f"{self.right / self.total:.1%} ({self.right}/{self.total})" if self.total else "-"
-
-
-def load_dialogues(folder: Path) -> list[Dialogue]:
-    """All dialogues of a folder tree; those below a folder `held_out` count as such. Raises ValueError for a bad file."""
-    dialogues = []
-    for path in sorted(folder.rglob("*.yaml")):
-        for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["dialogues"]:
-            turns = []
-            for turn in entry["turns"]:
-                means = turn["means"] if isinstance(turn["means"], list) else [turn["means"]]
-                plans = tuple(Plan.model_validate(plan) for plan in means)
-                turns.append(DialogueTurn(str(turn["say"]), plans, turn.get("expect", {})))
-            dialogues.append(
-                Dialogue(
-                    entry["name"], entry["scene"], entry.get("language", "en"), "held_out" in path.parts, tuple(turns)
-                )
-            )
-    return dialogues
 
 
 def write_scenes(folder: Path) -> dict[str, Path]:
@@ -128,6 +92,7 @@ class _Remembering:
             self._said[image_id, prompt] = text, answer.result
             if image_id is not None:
                 self._painted[answer.states_ref] = self._runtime.decode(image_id, answer.states_ref)
+                self._keep_states(answer.states_ref)
         return Generation(self._repeat(*self._said[image_id, prompt]))
 
     @staticmethod
@@ -142,8 +107,34 @@ class _Remembering:
             return self._runtime.decode(image_id, states_ref, points=points, boxes=boxes)
         return self._painted[states_ref]
 
+    def _keep_states(self, states_ref: str) -> None:
+        """Nothing, where the runtime gives none away."""
+
     def close(self) -> None:
         self._runtime.close()
+
+
+class _RememberingStates(_Remembering):
+    """Remembers the states of answers too, so that clicks reach the decoder as they do in the chat."""
+
+    def __init__(self, runtime: Runtime, keeper: KeepsStates) -> None:
+        super().__init__(runtime)
+        self._keeper = keeper
+        self._states: dict[str, States] = {}
+
+    def _keep_states(self, states_ref: str) -> None:
+        self._states[states_ref] = self._keeper.read_states(states_ref)
+
+    def read_states(self, states_ref: str) -> States:
+        return self._states[states_ref]
+
+    def restore_states(self, states: States) -> str:
+        return self._keeper.restore_states(states)
+
+
+def remembering(runtime: Runtime) -> Runtime:
+    """The runtime, asked once for each answer: trials then differ by their plans and by nothing else."""
+    return _RememberingStates(runtime, runtime) if isinstance(runtime, KeepsStates) else _Remembering(runtime)
 
 
 class _Trial:
@@ -153,9 +144,9 @@ class _Trial:
         self.conversation = conversation
         self.session = session
 
-    def outcome(self, message: str, plan: Plan) -> tuple[Turn, str]:
+    def outcome(self, message: str, plan: Plan, marks: Marks) -> tuple[Turn, str]:
         """What a plan leads to: the turn, and a digest of everything that a person would see of it."""
-        *_, done = self.conversation.run_turn(self.session.id, message, plan=plan)
+        *_, done = self.conversation.run_turn(self.session.id, message, plan=plan, marks=marks)
         assert isinstance(done, TurnDone)
         return done.turn, self._digest(done.turn)
 
@@ -169,36 +160,14 @@ class _Trial:
         digest.update(repr((scene.gsd_m, scene.bands, reply)).encode())
         return digest.hexdigest()
 
-    def tried(self, message: str, plan: Plan) -> tuple[Turn, str]:
+    def tried(self, message: str, plan: Plan, marks: Marks) -> tuple[Turn, str]:
         """Like `outcome`, and everything is put back as it was."""
         current, past, future = self.session.history
         turns, after = list(self.session.turns), list(self.session.after_turn)
-        result = self.outcome(message, plan)
+        result = self.outcome(message, plan, marks)
         self.session.turns, self.session.after_turn = turns, after
         self.session.restore_history(current, past=list(past), future=list(future))
         return result
-
-
-def _broken_expectations(expect: dict[str, Any], turn: Turn, session: Session) -> Iterator[str]:
-    """What a dialogue's own expectations say against an outcome."""
-    names = [layer.name for layer in session.layers]
-    if "layers" in expect and names != list(expect["layers"]):
-        yield f"layers are {names}, expected {expect['layers']}"
-    active = session.active_layer
-    if "active" in expect and (active is None or active.name != expect["active"]):
-        yield f"active is {active.name if active else None}, expected {expect['active']}"
-    if "regions" in expect and active is not None:
-        count, wanted = len(session.regions(active)), expect["regions"]
-        low, high = (wanted, wanted) if isinstance(wanted, int) else (wanted.get("min", 0), wanted.get("max", 10**9))
-        if not low <= count <= high:
-            yield f"{count} regions, expected {wanted}"
-    if expect.get("error") and turn.error is None:
-        yield "no error, expected one"
-    if expect.get("asks") and not turn.options:
-        yield "no question back"
-    for word in expect.get("reply_has", ()):
-        if word.lower() not in turn.reply.lower():
-            yield f"the reply lacks '{word}'"
 
 
 def _note(scores: dict[tuple[str, str], Score], reader: Reader, dialogue: Dialogue, good: bool) -> None:
@@ -219,23 +188,24 @@ def _run_dialogue(
     session = conversation.store.create(image)
     trial = _Trial(conversation, session)
     for number, turn in enumerate(dialogue.turns, start=1):
-        meant = {resolve(plan, session) for plan in turn.means}
+        meant, marks = {resolve(plan, session) for plan in turn.means}, turn.marks(session.scene.shape)
         right: set[str] = set()
         for reader in readers:
             settings = conversation.settings.model_copy(update=READERS[reader])
             reading = read_message(turn.say, session, conversation.runtime, settings)
             good = reading.plan in meant
             if not good:
-                right = right or {digest for _, digest in (trial.tried(turn.say, plan) for plan in meant)}
-                good = trial.tried(turn.say, reading.plan)[1] in right
+                right = right or {digest for _, digest in (trial.tried(turn.say, plan, marks) for plan in meant)}
+                good = trial.tried(turn.say, reading.plan, marks)[1] in right
             _note(scores, reader, dialogue, good)
             if not good:
                 failure = f"{dialogue.name}/{number} [{reading.reader}] {turn.say!r}: {reading.plan.to_json()}, right: {turn.means[0].to_json()}"
                 scores[reader, "all"].failures.append(failure)
-        done, _ = trial.outcome(turn.say, turn.means[0])
+        before = masks_of(session)
+        done, _ = trial.outcome(turn.say, turn.means[0], marks)
         odd += [
             f"{dialogue.name}/{number} {turn.say!r}: {problem}"
-            for problem in _broken_expectations(turn.expect, done, session)
+            for problem in broken_expectations(turn.expect, done, session, before)
         ]
     conversation.store.delete(session.id)
 
@@ -254,7 +224,7 @@ def evaluate_dialogues(
     with tempfile.TemporaryDirectory(prefix="spex-evaluate-") as scratch:
         images = write_scenes(Path(scratch))
         used = settings.model_copy(update={"data_dir": Path(scratch) / "data"})
-        conversation = Conversation(used, _Remembering(runtime), SessionStore(used))
+        conversation = Conversation(used, remembering(runtime), SessionStore(used))
         for number, dialogue in enumerate(dialogues, start=1):
             _run_dialogue(conversation, dialogue, images[dialogue.scene], readers, scores, odd)
             log.info("%d of %d dialogues, both readers together: %s", number, len(dialogues), scores[readers[0], "all"])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ from pydantic import TypeAdapter, ValidationError
 from chat_app.errors import SessionNotFound
 from chat_app.memory.arrays import ArrayStore
 from chat_app.memory.layers import Extraction, Layer, OtherImage, Snapshot
+from chat_app.memory.pending import PendingMessage, cut_off, interrupted, on_record
 from chat_app.memory.session import Session
 from chat_app.memory.turns import Turn
 from chat_app.settings import Settings
 from chat_app.steps import RefinementStep
 from spex_model.imaging.reading import open_scene
 from spex_model.imaging.scene import Scene
+
+log = logging.getLogger(__name__)
 
 _ID = re.compile(r"^[0-9a-f]{32}$")
 _SIDECARS = (".aux.xml", ".prj", ".tfw", ".pgw", ".jgw", ".wld", ".json", ".xml")
@@ -82,11 +86,21 @@ class SessionStore:
         return session
 
     def open(self, session_id: str) -> Session:
-        """The session of that id, from memory or disk; raises `SessionNotFound`."""
+        """The session of that id, from memory or disk; raises `SessionNotFound`.
+
+        From disk, a message whose turn was cut off by the end of its process gets a turn that says so.
+        """
         with self._lock:
             if session_id not in self._open:
-                self._open[session_id] = self._load(session_id)
+                with cut_off(self._folder(session_id)) as messages:
+                    session = self._load(session_id)
+                    self._close_interrupted(session, messages)
+                self._open[session_id] = session
             return self._open[session_id]
+
+    def on_record(self, session_id: str, message: str) -> AbstractContextManager[str]:
+        """Keep a message on record while it is answered; gives the id that the turn shall carry as `pending_id`."""
+        return on_record(self._folder(session_id), message)
 
     def save(self, session: Session) -> None:
         """Write the state of a session, so that it survives a restart."""
@@ -143,6 +157,20 @@ class SessionStore:
         """The stored copy of the image."""
         return self._root / session_id / "image" / self._read(session_id)["image"]
 
+    def _close_interrupted(self, session: Session, messages: Sequence[PendingMessage]) -> None:
+        """Give messages that were cut off a turn, and take away their records once that is saved."""
+        answered = {turn.pending_id for turn in session.turns}
+        unanswered = [pending for pending in messages if pending.id not in answered]
+        for pending in unanswered:
+            session.close_turn(interrupted(pending, session))
+        try:
+            if unanswered:
+                self.save(session)
+            for pending in messages:
+                pending.remove()
+        except OSError as error:
+            log.warning("interrupted messages could not be saved", exc_info=error)
+
     def _build(self, session_id: str, scene: Scene, title: str) -> Session:
         arrays = ArrayStore(self._root / session_id / "arrays", memory_bytes=self._settings.memory_mb * 2**20)
         return Session(session_id, scene, arrays, title=title, max_undo=self._settings.max_undo)
@@ -176,11 +204,15 @@ class SessionStore:
             raise SessionNotFound(f"The session {session_id} is stored in a form that can't be read.") from error
         return session
 
-    def _read(self, session_id: str) -> dict[str, Any]:
+    def _folder(self, session_id: str) -> Path:
         if not _ID.match(session_id):
             raise SessionNotFound(f'There is no session "{session_id[:40]}". Upload an image to start one.')
+        return self._root / session_id
+
+    def _read(self, session_id: str) -> dict[str, Any]:
+        folder = self._folder(session_id)
         try:
-            record = json.loads((self._root / session_id / "session.json").read_text(encoding="utf-8"))
+            record = json.loads((folder / "session.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise SessionNotFound(f"The session {session_id} is not here any more. Upload the image again.") from error
         return dict(record)

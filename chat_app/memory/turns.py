@@ -17,7 +17,8 @@ class Turn:
     `number` counts from 1. `layer_ids` are the layers of the session after the turn, `changed` those that the
     turn made or altered. `facts` holds measured values only, ready for JSON. `error` is a sentence when the
     message could not be done, and then it is part of `reply` too. `options` are answers to a question, for
-    buttons. `model_text` is the model's own text before it was checked against the measurement.
+    buttons. `model_text` is the model's own text before it was checked against the measurement. Under `pending_id` the
+    message was on record while it was answered.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Turn:
     error: str | None = None
     options: tuple[str, ...] = ()
     model_text: str = ""
+    pending_id: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The turn as plain values for JSON."""
@@ -50,6 +52,7 @@ class Turn:
             "error": self.error,
             "options": list(self.options),
             "model_text": self.model_text,
+            "pending_id": self.pending_id,
         }
 
     @classmethod

@@ -99,7 +99,7 @@ def plan_prompt(message: str, layers: Iterable[LayerView], last: Plan | None = N
     That is all that the language model sees of a conversation, so its window stays small however long they talk.
     """
     standing = layers_in_short((layer.name, layer.regions, layer.active) for layer in layers)
-    before = plan_in_short(last.to_dict() if last is not None else None)
+    before = plan_in_short(last.said() if last is not None else None)
     return render("plan", folder, layers=standing, last=before, message=" ".join(message.split()))
 
 

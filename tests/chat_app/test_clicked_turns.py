@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_erosion
 
+from chat_app.acting.corrections import box_polygon
 from chat_app.files.recipe import steps_of
 from chat_app.graph import Conversation
 from chat_app.memory.marks import Marks
@@ -30,6 +32,12 @@ def spot_outside(session):
             if empty[row - 4 : row + 5, column - 4 : column + 5].all():
                 return row, column
     raise AssertionError("water everywhere")
+
+
+def middle_of_a_lake(found):
+    """A pixel in the middle of 9 x 9 pixels of water."""
+    row, column = np.argwhere(binary_erosion(found, np.ones((9, 9))))[0]
+    return int(row), int(column)
 
 
 def test_a_decoder_that_obeys_draws_the_layer_anew(say, session, runtime):
@@ -114,6 +122,33 @@ def test_a_drawn_box_narrows_cuts_and_adds(say, session):
     assert np.array_equal(mask(session), found & ~inside)
     assert "Draw a box" in say("only inside the box").error
     assert "Click on a region" in say("add this").error
+
+
+@pytest.mark.parametrize("obedient", [False, True])
+def test_a_click_that_changes_nothing_says_why(say, session, runtime, obedient):
+    say("show me the water")
+    found, spot = mask(session).copy(), spot_outside(session)
+    inside = middle_of_a_lake(found)
+    runtime.obedient = obedient  # a decoder that repaints what stands there changes nothing either
+    added = say("add this", Marks(points=(inside,)))
+    assert added.reply.startswith("That spot already belongs to the water layer, so nothing changes: water keeps its ")
+    taken = say("remove this", Marks(points=(spot,)))
+    assert taken.reply.startswith("That spot is not part of the water layer, so nothing changes: water keeps its ")
+    assert np.array_equal(mask(session), found) and added.error is taken.error is None
+    assert "changes nothing" not in added.reply + taken.reply and "Added" not in added.reply
+
+
+def test_a_drawing_around_nothing_says_so(say, session):
+    say("show me the water")
+    row, column = spot_outside(session)
+    box = box_polygon(row - 3, column - 3, row + 3, column + 3)
+    in_vain = say("remove what is in the box", Marks(area=box))
+    assert in_vain.reply.startswith("Nothing of the water layer lies inside your drawing, so nothing changes")
+    emptied = say("only inside the box", Marks(area=box))
+    assert emptied.reply.startswith("Nothing of the water layer lies inside your drawing, so nothing of the ")
+    assert emptied.reply.endswith('is left; say "undo" to get it back.') and not mask(session).any()
+    again = say("show me the water in the box", Marks(area=box)).reply
+    assert "Nothing of the water 2 layer lies inside your drawing" in again
 
 
 def test_marks_are_in_the_recipe_and_not_in_what_the_model_reads(say, session):

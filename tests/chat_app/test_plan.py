@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from chat_app.errors import PlanError
 from chat_app.plan import Plan, plan_schema, read_plan_json
+from chat_app.reading.planner import plan_prompt
 from spex_model.training.plan_data import plan_examples
 
 
@@ -37,3 +38,10 @@ def test_no_text_gets_past_unchecked(text):
 def test_the_schema_for_the_grammar_is_plain_json_without_number_ranges():
     text = json.dumps(plan_schema())
     assert "exclusiveMinimum" not in text and '"keep_largest"' in text
+
+
+def test_a_reader_never_sees_what_was_marked():
+    step = {"op": "keep_inside", "polygon": [[10.5, 20.25], [30, 20], [30, 40]]}
+    plan = Plan.model_validate({"intent": "refine", "steps": [step]})
+    assert plan.said() == {"intent": "refine", "steps": [{"op": "keep_inside"}]}
+    assert "20.25" not in plan_prompt("and the trees?", [], plan)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chat_app.measuring.bench_users import COVERS, description_prompts
-from chat_app.measuring.evaluate import load_dialogues
+from chat_app.measuring.dialogues import load_dialogues
 from chat_app.plan import plan_schema
 from chat_app.reading.commands import LayerView
 from chat_app.reading.planner import plan_prompt

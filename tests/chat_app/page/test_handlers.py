@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from chat_app.memory.marks import NO_MARKS, Marks
+from chat_app.memory.pending import INTERRUPTED
 from chat_app.page.engine import Engine
 from chat_app.page.examples import ExampleImages
 from chat_app.page.handlers import BUSY_HINT, EMPTY_HINT, NO_IMAGE_HINT, WHAT_CHANGED, WORKING, Page
@@ -99,6 +100,16 @@ def test_an_error_of_ours_loses_nothing(page, opened):
     last = say(page, opened, "break")[-1]
     assert last.typed == "break" and last.busy is False and "Nothing is lost" in last.messages[-1].text
     assert say(page, opened, "show me the water")[-1].legend
+
+
+def test_a_message_that_was_cut_off_stands_in_the_conversation_when_the_page_comes_back(page, opened, engine, tmp_path):
+    say(page, opened, "show me the water")
+    folder = engine.settings.data_dir / "sessions" / opened.browser.current
+    (folder / "pending-1.json").write_text('{"message": "now the trees", "began": 1.0}')
+    after_restart = Page(Engine(engine.settings, load=FakeConversation), ExampleImages(tmp_path / "none"))
+    view = after_restart.load(opened.browser)
+    assert [said.text for said in view.messages[-2:]] == ["now the trees", INTERRUPTED]
+    assert [entry.name for entry in view.legend] == ["water"] and view.busy is False
 
 
 def test_a_click_marks_a_pixel_and_the_message_uses_it_up(page, opened):

@@ -9,7 +9,9 @@ import pytest
 
 from chat_app.errors import PlanError
 from chat_app.graph import Conversation
-from chat_app.measuring.evaluate import DialogueTurn, _broken_expectations, load_dialogues, write_scenes
+from chat_app.measuring.dialogues import DialogueTurn, broken_expectations, load_dialogues, masks_of
+from chat_app.measuring.evaluate import write_scenes
+from chat_app.memory.marks import ON_AREA, ON_POINTS
 from chat_app.memory.session import Session
 from chat_app.memory.turns import TurnDone
 from chat_app.plan import INTENTS
@@ -18,7 +20,6 @@ from chat_app.reading.repair import repair
 from chat_app.steps import RefinementStep
 
 SEEN = Path(__file__).parents[2] / "dialogues" / "seen"
-EXPECTABLE = {"layers", "active", "regions", "error", "asks", "reply_has", "mask"}
 STEPS = {kind.model_fields["op"].default for kind in get_args(get_args(RefinementStep)[0])}
 
 
@@ -32,10 +33,12 @@ def test_the_dialogues_cover_every_intent_and_step():
     plans = [plan for dialogue in dialogues for turn in dialogue.turns for plan in turn.means]
     assert not [name for name, count in Counter(dialogue.name for dialogue in dialogues).items() if count > 1]
     assert all(5 <= len(dialogue.turns) <= 8 and not dialogue.held_out for dialogue in dialogues)
-    assert {key for dialogue in dialogues for turn in dialogue.turns for key in turn.expect} <= EXPECTABLE
     # what needs a second image is no matter of a written dialogue
     assert {plan.intent for plan in plans} == set(INTENTS) - {"change"}
     assert {step.op for plan in plans for step in plan.steps} == STEPS
+    marked = [turn for dialogue in dialogues for turn in dialogue.turns if turn.clicks or turn.box or turn.polygon]
+    assert {step.op for turn in marked for plan in turn.means for step in plan.steps} == ON_POINTS | ON_AREA
+    assert {turn.expect.mask for dialogue in dialogues for turn in dialogue.turns} == {"found", "empty", None}
 
 
 @pytest.mark.parametrize("file", [pytest.param(path, id=path.stem) for path in sorted(SEEN.glob("*.yaml"))])
@@ -50,13 +53,11 @@ def test_right_plans_meet_the_expectations(
         session = conversation.store.create(images[dialogue.scene])
         for number, turn in enumerate(dialogue.turns, start=1):
             odd += [f"{dialogue.name}/{number} {turn.say!r}: {problem}" for problem in _misread(turn, session)]
-            *_, done = conversation.run_turn(session.id, turn.say, plan=turn.means[0])
+            marks = turn.marks(session.scene.shape)
+            before = masks_of(session)
+            *_, done = conversation.run_turn(session.id, turn.say, plan=turn.means[0], marks=marks)
             assert isinstance(done, TurnDone)
-            problems = list(_broken_expectations(turn.expect, done.turn, session))
-            if done.turn.error and not turn.expect.get("error"):
-                problems.append(done.turn.error)
-            if "mask" in turn.expect and turn.expect["mask"] != _mask_state(session):
-                problems.append(f"the mask is {_mask_state(session)}, expected {turn.expect['mask']}")
+            problems = broken_expectations(turn.expect, done.turn, session, before)
             odd += [f"{dialogue.name}/{number} {turn.say!r}: {problem}" for problem in problems]
     assert not odd
 
@@ -71,8 +72,3 @@ def _misread(turn: DialogueTurn, session: Session) -> Iterator[str]:
         return
     if resolve(held, session) not in {resolve(plan, session) for plan in turn.means}:
         yield f"the right plan becomes {held.to_json()}"
-
-
-def _mask_state(session: Session) -> str:
-    active = session.active_layer
-    return "found" if active is not None and session.extraction(active).mask.any() else "empty"
