@@ -10,11 +10,11 @@ from typing import Any
 _FILLER_TEXT = """
 that's thats it's its the a an it them those these that this of please just only me my i i'd i'll we us want
 like would could can you to now ok okay so then and also well hey hi hmm uh um say all some any is are was be
-do does did in on here there there's have with which what's right really maybe perhaps kindly thanks thank
+do does did in on here there there's have which what's really maybe perhaps kindly thanks thank
 let's lets let go need see look one ones anything everything things thing stuff pieces piece bits bit areas
 area patches patch regions region parts part fields field plots plot blobs blob spots spot polygons specks
-fragments shapes objects features image picture scene map photo layer mask tiny little small whole again
-actually instead rest for by from keep leave retain at as into up out if their when where who whose der die
+fragments shapes objects features image picture scene map photo layer mask tiny little small whole
+for by from keep leave retain at as into der die
 das den dem des ein eine nur bitte mir mal und dann jetzt alles stücke flächen behalte le la les un une de du
 seulement uniquement moi s'il te plaît vous plait et puis maintenant garde ce qui est tout el los las solo
 sólo por favor y ahora quédate con lo que
@@ -36,8 +36,14 @@ CONNECTOR = re.compile(r"\s*(?:;|\.\s|, then |,? and then |,? then |, and |, but
 CHINESE_FILLERS = re.compile("只要|只|请|保留|的|那个|那些|一下|把|个|是")
 ASKS_OR_AMENDS = re.compile(r"^(?:is|are|was|does|did|how|why|what if)\b.*\?|\binstead\b")
 """A question is no command, and "instead" speaks of the step before: both are left to the model."""
+KEEP = re.compile(
+    r"\b(?:only|just|keep|leave|retain|show|nur|behalte|seulement|garde|uniquement|solo|sólo|quédate)\b|只|保留"
+)
+"""Without such a word nobody knows whether "specks under 6 m2" are to stay or to go."""
+LEANS = re.compile(r"^(?:and|or|und|oder|et|ou|y|o|¿y)\b|^(?:那|还有)|\?$")
+"""How a message begins or ends that goes on with the question before it."""
 DROP = r"(?:drop|remove|delete|get rid|discard|ignore|exclude|filter|throw away|throw|erase|eliminate|omit|take away|take|kill|clear|skip|lose|without|no|not|forget|nothing|weg|entferne|ohne|lösche|enlève|supprime|sans|quita|elimina|sin|去掉|删除|去除)"
-_LESS = r"(?:under|below|smaller than|smaller|less than|less|lower than|<|unter|kleiner als|kleiner|weniger als|moins|menos|menor(?:es)?|小于|不到|少于)"
+LESS = r"(?:under|below|smaller than|smaller|less than|less|lower than|<|unter|kleiner als|kleiner|weniger als|moins|menos|menor(?:es)?|小于|不到|少于)"
 _MORE = r"(?:over|above|larger than|larger|bigger than|bigger|greater than|more than|>|exceeding|exceeds|über|größer als|größer|mehr als|plus|dépasse|más|mayor(?:es)?|大于|超过)"
 _LEAST = (
     r"(?:at least|least|minimum size|minimum|min|no smaller than|not less than|mindestens|au moins|moins|al menos|至少)"
@@ -79,8 +85,8 @@ STEP_PATTERNS: tuple[tuple[str, Callable[..., dict[str, Any]]], ...] = (
     (rf"{_SMALL}{_THING}", lambda: _step("keep_smallest", count=1)),
     (rf"{{N}}{_THING} {_SMALL}{_THING}", lambda number: _step("keep_smallest", count=int(number))),
     (rf"{{R}} ?{_BIG}{_THING}", lambda rank: _step("keep_rank", rank=rank)),
-    (rf"{DROP}{_THING}(?: off| rid)? (?:{_LESS}|{_MOST}) {{A}}|(?:{_MORE}|{_LEAST}) {{A}}|«C\d+» (?:{_MORE}|{_LEAST}) {{A}}|{{A}}{_THING} (?:or )?(?:more|larger|bigger)|alles {_LESS} {{A}} weg|{_LESS} {{A}} weg|去掉{_LESS} ?{{A}}", _sized("drop_smaller")),
-    (rf"{DROP}{_THING} (?:{_MORE}|{_LEAST}) {{A}}|(?:{_LESS}|{_MOST}) {{A}}|«C\d+» (?:{_LESS}|{_MOST}) {{A}}|{{A}}{_THING} (?:or )?(?:less|smaller)|{_MORE} {{A}} weg", _sized("drop_larger")),
+    (rf"{DROP}{_THING}(?: off| rid)? (?:{LESS}|{_MOST}) {{A}}|(?:{_MORE}|{_LEAST}) {{A}}|«C\d+» (?:{_MORE}|{_LEAST}) {{A}}|{{A}}{_THING} (?:or )?(?:more|larger|bigger)|alles {LESS} {{A}} weg|{LESS} {{A}} weg|去掉{LESS} ?{{A}}", _sized("drop_smaller")),
+    (rf"{DROP}{_THING} (?:{_MORE}|{_LEAST}) {{A}}|(?:{LESS}|{_MOST}) {{A}}|«C\d+» (?:{LESS}|{_MOST}) {{A}}|{{A}}{_THING} (?:or )?(?:less|smaller)|{_MORE} {{A}} weg", _sized("drop_larger")),
     (rf"{DROP}{_THING} (?:lies |lying |located )?{{W}}", lambda place: _step("drop_place", place=place[0], **({"part": place[1]} if place[1] != "half" else {}))),
     (rf"(?:«C\d+» )?(?:lies |lying |located |limit |restrict |crop )?{{W}}{_THING}", lambda place: _step("keep_place", place=place[0], **({"part": place[1]} if place[1] != "half" else {}))),
     (r"(?:grow|expand|enlarge|extend|widen|dilate|buffer|add|puffer|agrandis|amplía|make)(?: edges?| buffer)? {L}(?: buffer| wider| bigger| larger| margin| around)?|{L} (?:buffer|wider|margin)|扩大 ?{L}", _length("grow")),
@@ -93,8 +99,8 @@ STEP_PATTERNS: tuple[tuple[str, Callable[..., dict[str, Any]]], ...] = (
     (r"(?:be )?(?:bit )?(?:looser|less strict|more generous)|missed|too little|include more|lower threshold|missing|menos estricto|moins strict|宽松一点|漏了", lambda: _step("looser")),
     (rf"(?:elongated|long|long thin|thin|narrow|long narrow){_THING}", lambda: _step("keep_shape", shape="elongated")),
     (rf"(?:round|circular|compact round){_THING}", lambda: _step("keep_shape", shape="round")),
-    (rf"(?:pixels )?{{I}} (?:values? )?(?:{_MORE}|{_LEAST}|higher than|higher|=>|>=) ?{{V}}", lambda index, value: _step("index_above", index=index, value=value)),
-    (rf"(?:pixels )?{{I}} (?:values? )?(?:{_LESS}|{_MOST}|=<|<=) ?{{V}}", lambda index, value: _step("index_below", index=index, value=value)),
+    (rf"(?:pixels |where )?{{I}} (?:values? )?(?:{_MORE}|{_LEAST}|higher than|higher|=>|>=) ?{{V}}", lambda index, value: _step("index_above", index=index, value=value)),
+    (rf"(?:pixels |where )?{{I}} (?:values? )?(?:{LESS}|{_MOST}|=<|<=) ?{{V}}", lambda index, value: _step("index_below", index=index, value=value)),
     (rf"(?:minus|subtract|{DROP} overlaps?|{DROP} overlapping|cut|{DROP} inside|except|but not|excluding) {{O}}(?: overlap)?", _to_layer("subtract")),
     (r"(?:add|plus|merge|combine|unite|union|join|together|include) {O}(?: too| well)?", _to_layer("union")),
     (r"(?:overlaps?|overlapping|intersect|intersection|inside|within|covered|common) {O}(?: too)?", _to_layer("intersect")),

@@ -31,6 +31,9 @@ _ARGUMENTS = {
     "V": "value",
     "O": "other",
 }
+_QUESTIONS = ("measure", "count", "locate", "describe", "explain", "compare")
+_SENTENCE = 4
+"""A message of fewer words says little without the turn before."""
 _FORMATS = {"geojson": "geojson", "json": "geojson", "geotiff": "geotiff", "tiff": "geotiff", "tif": "geotiff", "png": "png", "picture": "png", "image": "png", "geopackage": "gpkg", "gpkg": "gpkg"}  # fmt: skip
 
 
@@ -58,8 +61,11 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(_TOKEN.sub(group, pattern))
 
 
-def read_command(message: str, layers: Sequence[LayerView]) -> Plan | None:
-    """The plan of a plain command or question, or None when some word of it is not understood."""
+def read_command(message: str, layers: Sequence[LayerView], last: Plan | None = None) -> Plan | None:
+    """The plan of a plain command or question, or None when some word of it is not understood.
+
+    What leans on the plan of the turn before, as "and the second?" does on a question, is left to the model.
+    """
     text = patterns.TRAILING.sub("", normalise(message)).lstrip("¿¡ ")
     correction = False
     if (corrected := patterns.CORRECTION.match(text)) and layers:
@@ -68,11 +74,21 @@ def read_command(message: str, layers: Sequence[LayerView]) -> Plan | None:
         reader = _Reader(candidate, message, layers)
         for read in (reader.setting, reader.plain, reader.layer_command, reader.question, reader.work):
             values = read()
-            if values is not None:
+            if values is not None and not (read in (reader.work, reader.question) and _leans(message, values, last)):
                 if correction and values["intent"] in ("extract", "refine"):
                     values["correction"] = True
                 return _validated(values)
     return None
+
+
+def _leans(message: str, values: dict[str, Any], last: Plan | None) -> bool:
+    """Whether a message only goes on with the question before it, so that its own words do not say what is asked."""
+    if last is None or last.intent not in _QUESTIONS:
+        return False
+    if values["intent"] == "measure":
+        return len(message.split()) < _SENTENCE and last.quantity not in (None, "area")
+    short = patterns.LEANS.search(message.strip().lower()) or len(message.split()) < _SENTENCE
+    return values["intent"] == "refine" and bool(short) and not patterns.KEEP.search(message.lower())
 
 
 def _validated(values: dict[str, Any]) -> Plan | None:
@@ -101,17 +117,20 @@ class _Reader:
             names = [name.strip() for name in re.split(r",|\band\b|\s+", bands["names"]) if name.strip()]
             if names and all(normalise_band_name(name) for name in names):
                 return {"intent": "set_bands", "bands": tuple(names)}
-        size = re.search(r"«(?P<L>L\d+)»", self.tagged.text)
+        sizes = re.findall(r"«(L\d+)»", self.tagged.text)
         about_pixels = re.search(
             r"\b(?:pixels?|resolution|gsd|auflösung|píxel)\b|像素|«P\d+» (?:is|are|=|ist|fait|mide|measures|equals)",
             self.tagged.text,
         )
         if (
-            size
+            len(sizes) == 1
             and about_pixels
-            and not re.search(rf"{patterns.DROP}|\b(?:grow|expand|buffer|near|within|merge)\b", self.tagged.text)
+            and not re.search(
+                rf"{patterns.DROP}|\b(?:grow|expand|buffer|near|within|merge|trim|shrink|cut|border|edges?)\b",
+                self.tagged.text,
+            )
         ):
-            return {"intent": "set_pixel_size", "value": self.values[size["L"]][0]}
+            return {"intent": "set_pixel_size", "value": self.values[sizes[0]][0]}
         return None
 
     def plain(self) -> dict[str, Any] | None:
@@ -135,7 +154,7 @@ class _Reader:
         """Hide, show, delete, colour, rename, export, compare."""
         text, target = self.tagged.text, patterns.TARGET
         if renamed := re.fullmatch(
-            r"(?i)(?:please )?(?:rename|call|name)\s+(?:this layer|that layer|the layer|it|this|that|(?:the )?(?P<old>.+?)(?: layer)?)(?:\s+to|\s+as|\s+into)?\s+[\"'“]?(?P<new>[^\"'”]+?)[\"'”]?[.!]?",
+            r"(?i)(?:please )?(?:rename|call|name)\s+(?:this (?:layer|one)|that (?:layer|one)|the layer|it|this|that|(?:the )?(?P<old>.+?)(?: layer)?)(?:\s+to|\s+as|\s+into)?\s+[\"'“]?(?P<new>[^\"'”]+?)[\"'”]?[.!]?",
             self.original,
         ):
             known = {layer.name.casefold(): layer.name for layer in self.layers}
@@ -270,6 +289,9 @@ class _Reader:
         rest = re.sub(rf"«C\d+»|{patterns.SHOW}|[&,，、]|\b(?:too|und|et|mark|are)\b|和", " ", squeezed).strip()
         if covers and not rest:
             names = tuple(dict.fromkeys(str(self.values[tag_]) for tag_ in covers))
+            there = {layer.land_cover for layer in self.layers} | {layer.name for layer in self.layers}
+            if there & set(names) and not re.search(patterns.SHOW, self.text):
+                return None  # "and the trees?": the layer is there, and something else is wanted of it
             return {"intent": "extract", "land_covers": names}
         return None
 
@@ -289,6 +311,9 @@ class _Reader:
             if match is None:
                 continue
             used = {key.split("_")[0]: tag_ for key, tag_ in match.groupdict().items() if tag_}
+            undecided = "A" in used and re.search(patterns.LESS, squeezed) and not re.search(patterns.DROP, squeezed)
+            if undecided and not patterns.KEEP.search(self.text):
+                return None, None
             arguments = {_ARGUMENTS[kind]: self.values[tag_] for kind, tag_ in used.items()}
             pieces = [tag_ for tag_ in re.findall(r"«([CY]\d+)»", squeezed) if tag_ not in used.values()]
             return build(**arguments), str(self.values[pieces[0]]) if pieces else None

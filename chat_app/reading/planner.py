@@ -50,13 +50,13 @@ def read_message(message: str, session: Session, runtime: Runtime | None, settin
     """The plan of a message. Never raises for what a user can type: what nobody can read becomes a question back."""
     layers = view_layers(session)
     answered = _chosen_option(message, session)
-    plan = read_command(answered or message, layers) if settings.use_rules else None
+    last = _last_plan(session)
+    plan = read_command(answered or message, layers, last) if settings.use_rules else None
     if plan is not None:
         return Reading(resolve(plan, session), "rules")
     trouble = ""
     if settings.use_model_planner and runtime is not None:
         try:
-            last = _last_plan(session)
             plan = repair(ask_model(message, layers, last, runtime, settings), message, layers, last)
             return Reading(resolve(plan, session), "model")
         except (ServingError, PlanError) as error:

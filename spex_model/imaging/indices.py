@@ -32,6 +32,9 @@ INDEX_NAMES = (
 
 _SYMBOLS = {"B": "blue", "G": "green", "R": "red", "RE1": "rededge", "N": "nir", "S1": "swir1", "S2": "swir2"}
 _SPECK_PIXELS = 4
+_VARI_LEAST = 0.1
+"""Share of the brightness (green + red + blue) that VARI's denominator must exceed: in blue pixels it is near zero or
+negative, and the ratio says nothing of plants (Gitelson 2002 has it for vegetation and soil, where blue is lowest)."""
 _AWEI_FORMULA = "4.0 * (G - S1) - (0.25 * N + 2.75 * S2)"
 """Feyisa 2014, equation 2 (doi:10.1016/j.rse.2013.08.029); the catalogue leaves the last brackets away."""
 
@@ -71,7 +74,7 @@ def compute_index(scene: Scene, name: str) -> np.ndarray:
     """An index (H, W) float32, unitless, NaN where the scene is not valid or the index is not defined.
 
     Reflectance below 0, which atmospheric correction leaves over dark water, counts as 0: normalised differences
-    stay within -1 to 1.
+    stay within -1 to 1. VARI is not defined where green + red exceed blue by less than a tenth of the brightness.
     Raises BandsError with the missing bands and the remedy.
     """
     name = canonical_index(name)
@@ -90,6 +93,9 @@ def compute_index(scene: Scene, name: str) -> np.ndarray:
             values = 4 * (bands["G"] - bands["S1"]) - (0.25 * bands["N"] + 2.75 * bands["S2"])
         else:
             values = np.asarray(spyndex.computeIndex(name, {**bands, "L": 0.5}), np.float32)
+    if name == "VARI":
+        gap, brightness = bands["G"] + bands["R"] - bands["B"], bands["G"] + bands["R"] + bands["B"]
+        values = np.where(gap > _VARI_LEAST * brightness, values, np.nan)
     if name not in ("AWEInsh", "ExG"):
         values = np.where(np.abs(values) <= 2, values, np.nan)
     return np.where(scene.valid & np.isfinite(values), values, np.nan).astype(np.float32)

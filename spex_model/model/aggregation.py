@@ -9,12 +9,18 @@ class MultiscaleAggregation(nn.Module):
 
     Each level passes a 1 x 1 and a 3 x 3 convolution; the coarser level's result, resampled, is added
     (residual fusion from level to level); a last 1 x 1 convolution widens the sum for the decoder.
-    The two finest stages stay apart: they join the decoder where it upsamples.
+    The two finest stages stay apart: they join the decoder where it upsamples. `levels` fuses only so many levels from
+    stride 4 on (None: all).
     """
 
-    def __init__(self, stage_widths: tuple[int, ...], width: int, decoder_width: int) -> None:
+    def __init__(
+        self, stage_widths: tuple[int, ...], width: int, decoder_width: int, levels: int | None = None
+    ) -> None:
         super().__init__()
-        fused = stage_widths[2:]
+        most = len(stage_widths) - 2
+        if levels is not None and not 1 <= levels <= most:
+            raise ValueError(f"The pyramid has {most} levels to aggregate; {levels} cannot be taken.")
+        fused = stage_widths[2:][:levels]
         self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in fused)
         self.smooth = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in fused)
         self.norm = nn.ModuleList(nn.GroupNorm(8, width) for _ in fused)
@@ -25,19 +31,19 @@ class MultiscaleAggregation(nn.Module):
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Aggregate one map a stage.
 
-        Returns the embedding (B, decoder_width, H/4, W/4), the coarsest fused map (B, width, H/32, W/32),
+        Returns the embedding (B, decoder_width, H/4, W/4), the coarsest fused map (B, width, H/32, W/32 of all levels),
         and the fine maps [(B, decoder_width/8, H, W), (B, decoder_width/4, H/2, W/2)].
         """
         fused: Tensor | None = None
         coarsest: Tensor | None = None
-        levels = list(zip(features[2:], self.lateral, self.smooth, self.norm, strict=True))
+        levels = list(zip(features[2:][: len(self.lateral)], self.lateral, self.smooth, self.norm, strict=True))
         for feature, lateral, smooth, norm in reversed(levels):
             hidden = lateral(feature)
             if fused is not None:
                 hidden = hidden + F.interpolate(fused, size=hidden.shape[-2:], mode="bilinear", align_corners=False)
             fused = hidden + F.relu(norm(smooth(hidden)))
             coarsest = fused if coarsest is None else coarsest
-        assert fused is not None and coarsest is not None  # the pyramid has at least three stages
+        assert fused is not None and coarsest is not None  # there is at least one level
         return (
             self.widen(fused),
             coarsest,

@@ -18,8 +18,12 @@ class SpexConfig:
     tile_size: side of a vision tile in pixels.
     stage_widths, stage_depths: channels and residual blocks of the pyramid at strides 1, 2, 4, 8, 16, 32.
     aggregation_width: channels of the multiscale feature aggregation (paper, section III-B).
+    aggregated_levels: how many levels are fused, from stride 4 on; None: all. 1 takes the finest alone, to measure what
+        the aggregation is worth.
     decoder_width: channels of the mask decoder's image embedding and prompts (paper: 256; at stride 4 half of that keeps a pass near 0.1 s on two cores).
     condensed_tokens: length of the condensed prompt (paper: 4).
+    reply_states: what the condensed prompt is made of: "pooled", all states of the reply in as many segments, or
+        "last", the states of its last tokens alone, to measure what the pooling is worth.
     num_image_tokens: a square number; tokens by which the language model sees the overview.
     vision_hidden_size: width of one image token before the projector.
     language_hidden_size: width of the language model's hidden states.
@@ -32,11 +36,13 @@ class SpexConfig:
     stage_widths: tuple[int, ...] = (24, 48, 80, 112, 144, 176)
     stage_depths: tuple[int, ...] = (1, 1, 2, 2, 2, 2)
     aggregation_width: int = 80
+    aggregated_levels: int | None = None
     decoder_width: int = 128
     decoder_heads: int = 8
     decoder_layers: int = 2
     decoder_mlp_width: int = 512
     condensed_tokens: int = 4
+    reply_states: str = "pooled"
     num_image_tokens: int = 16
     vision_hidden_size: int = 256
     language_hidden_size: int = 576

@@ -39,10 +39,12 @@ class SpexVision(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = SpectralEncoder(config.num_channels, config.stage_widths, config.stage_depths)
-        self.aggregation = MultiscaleAggregation(config.stage_widths, config.aggregation_width, config.decoder_width)
+        self.aggregation = MultiscaleAggregation(
+            config.stage_widths, config.aggregation_width, config.decoder_width, config.aggregated_levels
+        )
         self.image_tokens = ImageTokens(config.aggregation_width, config.num_image_tokens, config.vision_hidden_size)
         self.condensation = TokenContextCondensation(
-            config.language_hidden_size, config.decoder_width, config.condensed_tokens
+            config.language_hidden_size, config.decoder_width, config.condensed_tokens, config.reply_states
         )
         self.mask_decoder = MaskDecoder(
             config.decoder_width, config.decoder_heads, config.decoder_layers, config.decoder_mlp_width

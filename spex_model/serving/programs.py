@@ -105,6 +105,9 @@ def vllm_program(settings: ServeSettings, checkpoint: Path, states_dir: Path) ->
         "--kv-transfer-config": json.dumps(connector),
         "--shutdown-timeout": DRAIN_S,
     }
+    if settings.dtype == "bfloat16":
+        # In bfloat16 the logits of two words are often the same number, and which is chosen is chance.
+        options["--hf-overrides"] = json.dumps({"head_dtype": "float32"})
     if settings.draft_tokens:
         drafts = {"method": "custom_class", "model": DRAFT_PROPOSER, "num_speculative_tokens": settings.draft_tokens}
         options["--speculative-config"] = json.dumps(drafts)

@@ -125,6 +125,7 @@ class SpexForConditionalGeneration(LlamaForCausalLM, SupportsMultiModal):
         config = self.config
         self.configure_mm_token_handling(config.vocab_size, [config.image_token_id])
         self.mm_projector = nn.Linear(config.vision_hidden_size, config.hidden_size)
+        self._cast_head: torch.Tensor | None = None
         self.states_cache: CacheOnlyAttentionLayer | None = None
         if vllm_config.kv_transfer_config is not None:
             self.states_cache = CacheOnlyAttentionLayer(
@@ -182,6 +183,15 @@ class SpexForConditionalGeneration(LlamaForCausalLM, SupportsMultiModal):
             return
         count = min(slots.shape[0], states.shape[0])
         basic_cache(states[:count, None].to(cache.dtype), cache, slots[:count])
+
+    def compute_logits(self, hidden_states: torch.Tensor) -> torch.Tensor | None:
+        """(tokens, vocabulary) logits; vLLM casts the head of a half-precision model anew in each step, a CPU keeps it."""
+        wanted = self.logits_processor.head_dtype
+        if wanted in (None, hidden_states.dtype) or hidden_states.device.type != "cpu" or self.lm_head.tp_size > 1:
+            return super().compute_logits(hidden_states)
+        if self._cast_head is None:
+            self._cast_head = self.lm_head.weight[: self.config.vocab_size].to(wanted)
+        return nn.functional.linear(hidden_states.to(wanted), self._cast_head)
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
         return AutoWeightsLoader(self).load_weights(weights)

@@ -47,7 +47,8 @@ class Crop(NamedTuple):
     boxed_labels: Tensor
 
 
-def _resample(values: np.ndarray, size: int, mode: str) -> np.ndarray:
+def resample(values: np.ndarray, size: int, mode: str) -> np.ndarray:
+    """Planes (C, H, W) as float32 (C, size, size), "bilinear" with antialiasing or "nearest"."""
     tensor = torch.from_numpy(values.astype(np.float32))[None]
     if mode == "nearest":
         return F.interpolate(tensor, size=(size, size), mode="nearest")[0].numpy()
@@ -55,7 +56,7 @@ def _resample(values: np.ndarray, size: int, mode: str) -> np.ndarray:
     return F.interpolate(tensor, size=(size, size), mode="bilinear", align_corners=False, antialias=shrinks)[0].numpy()
 
 
-def _window(tile: Tile, size: int, rng: np.random.Generator) -> tuple[slice, slice, float]:
+def random_window(tile: Tile, size: int, rng: np.random.Generator) -> tuple[slice, slice, float]:
     """A random square of the tile and the zoom that brings it to `size`; fine pixels may be coarsened by 2.5."""
     limit = min(tile.valid.shape)
     coarsest = min(limit, int(size * 2.5)) if tile.gsd_m < 5 else min(limit, size)
@@ -120,7 +121,7 @@ def pass_clouds(
     size = reflectance.shape[-1]
     cells = int(rng.integers(3, 9))
     octaves = (rng.normal(size=(1, cells * finer, cells * finer)) / finer for finer in (1, 3, 9))
-    field = sum(_resample(octave, size + size // 4, "bilinear")[0] for octave in octaves)
+    field = sum(resample(octave, size + size // 4, "bilinear")[0] for octave in octaves)
     edge = expit((field - np.quantile(field, rng.uniform(0.65, 0.97))) * rng.uniform(6, 25))
     row, col = (int(rng.integers(0, size // 4 + 1)) for _ in range(2))
     shadow, cloud = (
@@ -157,17 +158,21 @@ class CropSampler:
         weights = np.array([counts[tile.site] ** -0.5 for tile in tiles])
         return tiles, weights / weights.sum()
 
+    def draw_tile(self, rng: np.random.Generator) -> Tile:
+        """A tile of a source drawn by its share."""
+        tiles, weights = self.by_source[self.sources[rng.choice(len(self.sources), p=self.shares)]]
+        return tiles[rng.choice(len(tiles), p=weights)]
+
     def draw(self, rng: np.random.Generator) -> Crop:
         """One crop with what is asked of it, and corrections by clicks and by boxes."""
-        tiles, weights = self.by_source[self.sources[rng.choice(len(self.sources), p=self.shares)]]
-        tile = tiles[rng.choice(len(tiles), p=weights)]
-        rows, cols, zoom = _window(tile, self.settings.size, rng)
+        tile = self.draw_tile(rng)
+        rows, cols, zoom = random_window(tile, self.settings.size, rng)
         kept = drop_bands(tile.bands, rng)
         bands = [tile.bands[number] for number in kept]
         size = self.settings.size
-        values = _resample(tile.reflectance[kept][:, rows, cols], size, "bilinear")
-        valid = _resample(tile.valid[None, rows, cols], size, "nearest")[0] > 0.5
-        covers = _resample(tile.covers[:, rows, cols], size, "nearest").astype(np.uint8)
+        values = resample(tile.reflectance[kept][:, rows, cols], size, "bilinear")
+        valid = resample(tile.valid[None, rows, cols], size, "nearest")[0] > 0.5
+        covers = resample(tile.covers[:, rows, cols], size, "nearest").astype(np.uint8)
         if tile.calibrated and tile.gsd_m > 5 and rng.random() < self.settings.cloudy:
             values, covers = pass_clouds(values, bands, covers, rng)
         values, calibrated = vary_radiometry(values, bands, tile.calibrated, rng)

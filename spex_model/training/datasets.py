@@ -7,7 +7,7 @@ nothing of most classes (an aerial building outline knows no water), and what is
 import csv
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,9 @@ HELD_OUT_CITIES = (
     "inria_austin3",
 )
 """Aerial tiles of these places are never trained on."""
+
+BAND_SETS = {"all": None, "rgbn": ("blue", "green", "red", "nir"), "rgb": ("blue", "green", "red")}
+"""Bands that a run may be held to, to measure what the others are worth."""
 
 HELD_OUT_CLOUD_SCENE = "sentinel2"
 LANDSAT_FOLDS = 5
@@ -192,6 +195,15 @@ def load_imagery(folder: Path) -> list[Tile]:
     tiles += load_buildings(folder / "buildings_rgb") + load_clouds(folder / "clouds")
     log.info("%d labelled tiles", len(tiles))
     return tiles
+
+
+def limit_bands(tile: Tile, bands: str) -> Tile:
+    """The tile with no bands but those of a set of `BAND_SETS`."""
+    wanted = BAND_SETS[bands]
+    if wanted is None:
+        return tile
+    kept = [number for number, band in enumerate(tile.bands) if band in wanted]
+    return replace(tile, reflectance=tile.reflectance[kept], bands=tuple(tile.bands[number] for number in kept))
 
 
 def is_held_out(tile: Tile, landsat_sites: list[str], fold: int = 0) -> bool:

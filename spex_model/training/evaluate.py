@@ -23,7 +23,7 @@ from torch import Tensor
 from spex_model.imaging.landcover import LAND_COVERS
 from spex_model.imaging.scene import Scene
 from spex_model.model.processor import Painting, SceneFeatures, paint
-from spex_model.model.weights import build_checkpoint, load_language, load_vision
+from spex_model.model.weights import ASSETS, build_checkpoint, load_language, load_vision
 from spex_model.training.baselines import Baselines
 from spex_model.training.contact_sheet import ContactSheet
 from spex_model.training.datasets import UNKNOWN, load_imagery, split
@@ -54,15 +54,19 @@ class Case:
 
 
 class Speaker:
-    """The language model and the vision side of one checkpoint, answering as the product does."""
+    """The language model and the vision side of one checkpoint, answering as the product does.
 
-    def __init__(self, checkpoint: Path) -> None:
+    Without `spectral_words` it is told of no index and no region (see `scene_record`).
+    """
+
+    def __init__(self, checkpoint: Path, *, spectral_words: bool = True) -> None:
+        self.spectral_words = spectral_words
         self.vision = load_vision(checkpoint)
         self.language, self.tokenizer, self.projector = load_language(checkpoint)
 
     def states(self, scene: Scene, features: SceneFeatures, land_cover: str) -> Tensor:
         """Hidden states (T, language_hidden_size) of the model's own description."""
-        prompt = scene_record(scene, land_cover, random.Random(0)).prompt
+        prompt = scene_record(scene, land_cover, random.Random(0), spectral_words=self.spectral_words).prompt
         [(_, states)] = reply_batch(self.language, self.tokenizer, self.projector, [prompt], features.tokens[None])
         return states
 
@@ -211,7 +215,14 @@ def main() -> None:
     parser.add_argument("--imagery", type=Path, help="labelled imagery; without it the synthetic scenes alone")
     parser.add_argument("--scenes", type=int, default=2, help="synthetic scenes of each variant")
     parser.add_argument("--covers", nargs="+", choices=LAND_COVERS, default=LAND_COVERS, help="of the synthetic scenes")
+    parser.add_argument("--assets", type=Path, default=ASSETS, help="folder of the weights to measure")
     parser.add_argument("--views", action="store_true", help="also answer with fewer bands")
+    parser.add_argument(
+        "--spectral-words",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="tell the language model what the indices show",
+    )
     parser.add_argument("--baselines", type=Path, help="run of spex_model.training.baselines")
     parser.add_argument("--replies", type=Path, help="cached replies, for the mean prompt of each land cover")
     parser.add_argument("--json", type=Path, help="write the figures here too")
@@ -220,7 +231,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
-    speaker = Speaker(build_checkpoint())
+    speaker = Speaker(build_checkpoint(assets=options.assets), spectral_words=options.spectral_words)
     means = speaker.mean_prompts(options.replies) if options.replies else {}
     evaluation = Evaluation(speaker, Baselines(options.baselines), means)
     sheet = ContactSheet()

@@ -126,7 +126,7 @@ def cache_replies(options: argparse.Namespace) -> None:
             scene = tile_scene(tile)
             covers = LAND_COVERS if held else rng.sample(LAND_COVERS, options.covers)
             for cover in covers:
-                prompt = scene_record(scene, cover, rng).prompt
+                prompt = scene_record(scene, cover, rng, spectral_words=options.spectral_words).prompt
                 length = len(tokenize_lesson(tokenizer, prompt, "", tokens.shape[0]).prompt)
                 jobs.setdefault(length, []).append((tile, cover, held, prompt, tokens))
     replies, began = [], time.monotonic()
@@ -172,6 +172,12 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=2, help="take every n-th training tile")
     parser.add_argument("--covers", type=int, default=2, help="land covers asked of each training tile")
     parser.add_argument("--training-only", action="store_true", help="no replies about the held-out side")
+    parser.add_argument(
+        "--spectral-words",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="tell the model what the indices show",
+    )
     parser.add_argument("--threads", type=int, default=2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     cache_replies(parser.parse_args())

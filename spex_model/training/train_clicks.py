@@ -1,12 +1,13 @@
 """Stage one and a half: the head that hears clicks and boxes, on masks that the learned prompts paint.
 
 `python -m spex_model.training.train_clicks --imagery FOLDER --vision RUN` trains it with all else frozen and puts it
-into RUN/last.pt, from where stage three takes it.
+into RUN/last.pt, from where stage three takes it; configs/clicks.yaml holds all options.
 """
 
 import argparse
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader
 from spex_model.training.crops import Crop, CropSettings, CropStream
 from spex_model.training.datasets import load_imagery, split, synthetic_tiles
 from spex_model.training.losses import mask_loss
+from spex_model.training.runs import begin_run, end_run, read_options, write_record
 from spex_model.training.train_vision import PromptedVision, learning_rate, load_prompted
 
 log = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ def heard_logits(model: PromptedVision, crop: Crop, points: Tensor) -> Tensor:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train the head and write it into the run."""
+    """Train the head and write it into the vision run."""
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
     training, _ = split(load_imagery(options.imagery))
@@ -48,6 +50,7 @@ def train(options: argparse.Namespace) -> None:
     optimizer = torch.optim.AdamW(head.parameters(), weight_decay=0.01)
     stream = CropStream(training, CropSettings(), seed=options.seed)
     loader = iter(DataLoader(stream, batch_size=options.batch, num_workers=1, prefetch_factor=4))
+    begin_run(options.run, options)
     began, losses = time.monotonic(), []
     for step in range(options.steps):
         for group in optimizer.param_groups:
@@ -61,9 +64,11 @@ def train(options: argparse.Namespace) -> None:
         optimizer.step()
         losses.append(loss.item())
         if (step + 1) % 30 == 0 or step + 1 == options.steps:
-            log.info("step %d, loss %.4f, %.0f s", step + 1, sum(losses) / len(losses), time.monotonic() - began)
+            loss_, seconds = round(sum(losses) / len(losses), 4), round(time.monotonic() - began, 1)
+            write_record(options.run, {"step": step + 1, "loss": loss_, "s": seconds})
             losses.clear()
             _keep(head, options.vision / "last.pt")
+    end_run(options.run)
 
 
 def _keep(head: nn.Module, path: Path) -> None:
@@ -75,19 +80,20 @@ def _keep(head: nn.Module, path: Path) -> None:
     path.with_suffix(".tmp").replace(path)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m spex_model.training.train_clicks", description=__doc__)
-    parser.add_argument("--imagery", type=Path, required=True)
-    parser.add_argument("--vision", type=Path, default=Path("runs/vision"))
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--lr", type=float, default=3e-3)
-    parser.add_argument("--synthetic", type=int, default=120)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--imagery", type=Path, required=True, help="labelled imagery (see datasets.py)")
+    parser.add_argument("--vision", type=Path, help="run of train_vision, which gets the head")
+    parser.add_argument("--run", type=Path, help="folder of options, log and curves")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--synthetic", type=int, help="synthetic scenes")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--seed", type=int)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    train(parser.parse_args())
+    train(read_options(parser, "clicks", arguments))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 First it imitates the learned prompts of stage one from the cached states (minutes become seconds, since no
 image is needed), then condenser and decoder are tuned together on masks, lightly, with the encoder frozen.
-Writes assets/weights/vision.safetensors and spex.json.
+Writes assets/weights/vision.safetensors and spex.json; configs/condenser.yaml holds all options.
 """
 
 import argparse
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,21 +17,22 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from spex_model.imaging.landcover import LAND_COVERS
+from spex_model.model.condensation import REPLY_STATES
 from spex_model.model.weights import ASSETS, save_vision
 from spex_model.training.crops import CropSettings, CropStream
 from spex_model.training.datasets import load_imagery, split, synthetic_tiles
 from spex_model.training.losses import mask_loss
 from spex_model.training.replies import Reply, load_replies
+from spex_model.training.runs import begin_run, end_run, read_options, write_record
 from spex_model.training.train_vision import PromptedVision, learning_rate, load_prompted
 
 log = logging.getLogger(__name__)
 
 
-def imitate(model: PromptedVision, replies: list[Reply], steps: int, rng: torch.Generator) -> float:
-    """Fit the condenser to the learned prompts; returns the last loss."""
+def imitate(model: PromptedVision, replies: list[Reply], run: Path, steps: int, rng: torch.Generator) -> None:
+    """Fit the condenser to the learned prompts; logs the loss as a figure `imitation` at steps below 0."""
     condensation = model.vision.condensation
     optimizer = torch.optim.AdamW(condensation.parameters(), lr=2e-3, weight_decay=0.01)
-    loss = torch.zeros(())
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, 2e-3)
@@ -40,7 +42,8 @@ def imitate(model: PromptedVision, replies: list[Reply], steps: int, rng: torch.
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return float(loss)
+        if (step + 1) % 100 == 0 or step + 1 == steps:
+            write_record(run, {"step": step + 1 - steps, "imitation": round(loss.item(), 5)})
 
 
 def tune(model: PromptedVision, replies: list[Reply], options: argparse.Namespace, rng: torch.Generator) -> None:
@@ -54,9 +57,14 @@ def tune(model: PromptedVision, replies: list[Reply], options: argparse.Namespac
     parameters = [*vision.condensation.parameters(), *vision.mask_decoder.parameters()]
     optimizer = torch.optim.AdamW(parameters, weight_decay=0.01)
     loader = iter(
-        DataLoader(CropStream(training, CropSettings(), seed=77), batch_size=16, num_workers=1, prefetch_factor=4)
+        DataLoader(
+            CropStream(training, CropSettings(), seed=options.seed + 77),
+            batch_size=options.batch,
+            num_workers=1,
+            prefetch_factor=4,
+        )
     )
-    began, total = time.monotonic(), 0.0
+    began, losses = time.monotonic(), []
     for step in range(options.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, options.steps, options.lr, warmup=20)
@@ -75,40 +83,44 @@ def tune(model: PromptedVision, replies: list[Reply], options: argparse.Namespac
         loss.backward()
         nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 1.0)
         optimizer.step()
-        total += loss.item()
-        if (step + 1) % 50 == 0:
-            log.info("step %d, loss %.4f, %.0f s", step + 1, total / 50, time.monotonic() - began)
-            total = 0.0
+        losses.append(loss.item())
+        if (step + 1) % 50 == 0 or step + 1 == options.steps:
+            loss_, seconds = round(sum(losses) / len(losses), 4), round(time.monotonic() - began, 1)
+            write_record(options.run, {"step": step + 1, "loss": loss_, "s": seconds})
+            losses.clear()
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m spex_model.training.train_condenser", description=__doc__)
-    parser.add_argument("--imagery", type=Path, required=True)
-    parser.add_argument("--vision", type=Path, default=Path("runs/vision"))
-    parser.add_argument("--replies", type=Path, default=Path("runs/replies.pt"))
-    parser.add_argument("--export", type=Path, default=ASSETS)
-    parser.add_argument("--imitation-steps", type=int, default=2000)
-    parser.add_argument("--steps", type=int, default=250)
-    parser.add_argument("--lr", type=float, default=5e-5)
-    parser.add_argument("--synthetic", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--imagery", type=Path, required=True, help="labelled imagery (see datasets.py)")
+    parser.add_argument("--vision", type=Path, help="run of train_vision")
+    parser.add_argument("--replies", type=Path, help="replies that spex_model.training.replies cached")
+    parser.add_argument("--run", type=Path, help="folder of options, log and curves")
+    parser.add_argument("--export", type=Path, default=ASSETS, help="folder of the weights; default: %(default)s")
+    parser.add_argument("--imitation-steps", type=int)
+    parser.add_argument("--steps", type=int, help="of tuning on masks")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--synthetic", type=int, help="synthetic scenes")
+    parser.add_argument("--reply-states", choices=REPLY_STATES, help="all states of a reply, pooled, or the last alone")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--seed", type=int)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    options = parser.parse_args()
-    torch.manual_seed(0)
+    options = read_options(parser, "condenser", arguments)
+    torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
-    model = load_prompted(options.vision)
+    model = load_prompted(options.vision, reply_states=options.reply_states)
     replies = [reply for reply in load_replies(options.replies) if not reply.held_out]
-    rng = torch.Generator().manual_seed(0)
-    log.info(
-        "%d replies; imitation ends at loss %.5f",
-        len(replies),
-        imitate(model, replies, options.imitation_steps, rng),
-    )
+    rng = torch.Generator().manual_seed(options.seed)
+    begin_run(options.run, options)
+    log.info("%d replies", len(replies))
+    imitate(model, replies, options.run, options.imitation_steps, rng)
     save_vision(model.vision, options.export)
     if options.steps:
         tune(model, replies, options, rng)
         save_vision(model.vision, options.export)
+    end_run(options.run)
 
 
 if __name__ == "__main__":

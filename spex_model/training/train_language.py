@@ -1,16 +1,15 @@
 """Stage two: low-rank adapters and the projector of the language model, on planning and describing examples.
 
 `python -m spex_model.training.train_language --vision RUN --run RUN2 --imagery FOLDER`; resumes from RUN2.
-Writes assets/weights/language.safetensors with `--export`.
+Writes language.safetensors into `--export`, assets/weights by default; configs/language.yaml holds all options.
 """
 
 import argparse
 import itertools
-import json
 import logging
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from torch.nn import functional as F
 from spex_model.model.config import SpexConfig
 from spex_model.model.weights import ADAPTER_FILE, ASSETS, IMAGE_TOKEN_ID, PROJECTOR, find_base, load_base
 from spex_model.training.plan_data import plan_examples
+from spex_model.training.runs import begin_run, end_run, read_options, write_record
 from spex_model.training.spie.descriptions import PROMPTS, describe_examples
 from spex_model.training.train_vision import learning_rate, load_prompted, save_run
 
@@ -58,11 +58,13 @@ def tokenize_lesson(tokenizer: Any, text: str, answer: str, num_image_tokens: in
     return Lesson(prompt, ids, bool(num_image_tokens))
 
 
-def lessons(tokenizer: Any, seed: int, num_image_tokens: int, plan_share: float) -> Iterator[Lesson]:
-    """An endless mixture of planning and describing."""
+def lessons(
+    tokenizer: Any, seed: int, num_image_tokens: int, plan_share: float, *, spectral_words: bool = True
+) -> Iterator[Lesson]:
+    """An endless mixture of planning and describing; `spectral_words` as for `describe_examples`."""
     rng = random.Random(seed)
     template = (PROMPTS / "plan.md").read_text().strip()
-    plans, descriptions = plan_examples(seed, 10**9), describe_examples(seed, 10**9)
+    plans, descriptions = plan_examples(seed, 10**9), describe_examples(seed, 10**9, spectral_words=spectral_words)
     while True:
         if rng.random() < plan_share:
             example = next(plans)
@@ -181,15 +183,20 @@ def train(options: argparse.Namespace) -> None:
     log.info("%.2f M trained parameters", sum(parameter.numel() for parameter in parameters) / 1e6)
     optimizer = torch.optim.AdamW(parameters, weight_decay=0.0)
     checkpoint, first = options.run / "last.pt", 0
-    options.run.mkdir(parents=True, exist_ok=True)
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         trained.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
-    stream = batches(lessons(tokenizer, options.seed + first, images.shape[1], options.plan_share), options.tokens)
+    begin_run(options.run, options, first)
+
+    def lessons_of(seed: int) -> Iterator[Lesson]:
+        share, words = options.plan_share, options.spectral_words
+        return lessons(tokenizer, seed, images.shape[1], share, spectral_words=words)
+
+    stream = batches(lessons_of(options.seed + first), options.tokens)
     began, losses, seen = time.monotonic(), [], 0
-    words = usual_words(lessons(tokenizer, options.seed, images.shape[1], options.plan_share))
+    words = usual_words(lessons_of(options.seed))
     if options.compile:
         for layer in model.get_decoder().layers:
             layer.compile(dynamic=True)
@@ -206,7 +213,7 @@ def train(options: argparse.Namespace) -> None:
         optimizer.step()
         losses.append(loss.item())
         seen += sum(len(lesson.prompt) + len(lesson.answer) for lesson in batch)
-        if (step + 1) % 25 == 0:
+        if (step + 1) % 25 == 0 or step + 1 == options.steps:
             seconds = time.monotonic() - began
             record = {
                 "step": step + 1,
@@ -214,30 +221,32 @@ def train(options: argparse.Namespace) -> None:
                 "tokens_per_s": round(seen / seconds),
             }
             losses.clear()
-            log.info("%s", record)
-            with (options.run / "log.jsonl").open("a") as file:
-                file.write(json.dumps(record) + "\n")
+            write_record(options.run, record)
         if (step + 1) % 100 == 0 or step + 1 == options.steps:
             save_run(checkpoint, trained, optimizer, step + 1)
+    end_run(options.run)
     export(model, projector, options.export)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m spex_model.training.train_language", description=__doc__)
-    parser.add_argument("--vision", type=Path, default=Path("runs/vision"))
-    parser.add_argument("--imagery", type=Path, required=True)
-    parser.add_argument("--run", type=Path, default=Path("runs/language"))
-    parser.add_argument("--export", type=Path, default=ASSETS)
-    parser.add_argument("--steps", type=int, default=1100)
-    parser.add_argument("--tokens", type=int, default=1024, help="padded tokens a batch")
-    parser.add_argument("--lr", type=float, default=8e-4)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--plan-share", type=float, default=0.95, help="share of planning lessons; the rest describe")
-    parser.add_argument("--compile", action="store_true", help="compile the layers; needs a C++ compiler")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--vision", type=Path, help="run of train_vision")
+    parser.add_argument("--imagery", type=Path, required=True, help="labelled imagery (see datasets.py)")
+    parser.add_argument("--run", type=Path, help="folder of checkpoint, log and curves")
+    parser.add_argument("--export", type=Path, default=ASSETS, help="folder of the weights; default: %(default)s")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--tokens", type=int, help="padded tokens a batch")
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--plan-share", type=float, help="share of planning lessons; the rest describe")
+    parser.add_argument(
+        "--spectral-words", action=argparse.BooleanOptionalAction, help="describing prompts tell indices"
+    )
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="compile layers; needs a C++ compiler")
+    parser.add_argument("--seed", type=int)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    train(parser.parse_args())
+    train(read_options(parser, "language", arguments))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,22 @@
 """Stage one: encoder, aggregation and mask decoder, with a learned prompt a land cover in the reply's place.
 
 `python -m spex_model.training.train_vision --imagery FOLDER --run RUN` resumes from RUN when it holds a
-checkpoint. The learned prompts are the targets from which stage three starts; the product never uses them.
+checkpoint; configs/vision.yaml holds all options. The learned prompts are the targets from which stage three starts;
+the product never uses them.
 """
 
 import argparse
-import json
 import logging
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
@@ -22,9 +25,19 @@ from spex_model.imaging.landcover import LAND_COVERS
 from spex_model.model.config import SpexConfig
 from spex_model.model.modeling_spex import SpexVision
 from spex_model.model.processor import pixel_channels
+from spex_model.model.weights import CONFIG_FILE
 from spex_model.training.crops import CropSettings, CropStream
-from spex_model.training.datasets import UNKNOWN, Tile, load_imagery, split, synthetic_tiles
+from spex_model.training.datasets import (
+    BAND_SETS,
+    UNKNOWN,
+    Tile,
+    limit_bands,
+    load_imagery,
+    split,
+    synthetic_tiles,
+)
 from spex_model.training.losses import mask_loss, presence_loss
+from spex_model.training.runs import begin_run, end_run, read_options, write_record
 
 log = logging.getLogger(__name__)
 
@@ -97,45 +110,69 @@ def save_run(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ste
     path.with_suffix(".tmp").replace(path)
 
 
-def load_prompted(run: Path) -> PromptedVision:
-    """The model of a run: its moving average over the steps where there is one."""
+def config_of(run: Path) -> SpexConfig:
+    """The sizes of a run's network, from its spex.json; the usual ones where a run of old has none."""
+    return SpexConfig.load(run / CONFIG_FILE) if (run / CONFIG_FILE).exists() else SpexConfig()
+
+
+def load_prompted(run: Path, **changes: Any) -> PromptedVision:
+    """The model of a run: its moving average over the steps where there is one. `changes` are fields of its config."""
     state = torch.load(run / "last.pt", weights_only=True)
-    model = PromptedVision(SpexConfig())
+    model = PromptedVision(replace(config_of(run), **changes))
     model.load_state_dict(state.get("average") or state["model"])
     model.vision.channels_last()
     return model.eval()
 
 
+def start(options: argparse.Namespace, model: PromptedVision) -> dict[str, Any] | None:
+    """Give a model the weights that its run begins with; returns the checkpoint where there is one to resume from.
+
+    Raises ValueError where the run was begun with another network.
+    """
+    checkpoint, config = options.run / "last.pt", model.vision.config
+    if checkpoint.exists():
+        if (before := config_of(options.run)) != config:
+            raise ValueError(f"{options.run} was begun with {before}, which is not {config}. Name another run.")
+        state: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        return state
+    if options.begin_with:
+        known = torch.load(options.begin_with / "last.pt", weights_only=True)
+        missing = model.load_state_dict(known.get("average") or known["model"], strict=False).missing_keys
+        log.info("began with %s; new: %s", options.begin_with, ", ".join(missing) or "nothing")
+    if options.encoder:
+        model.vision.encoder.load_state_dict(load_file(options.encoder))
+        log.info("began with the encoder of %s", options.encoder)
+    return None
+
+
 def train(options: argparse.Namespace) -> None:
-    """Run (or resume) the stage and leave RUN/last.pt and RUN/log.jsonl."""
+    """Run (or resume) the stage and leave RUN/last.pt, its options, its log and its curves."""
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
     training, held_out = split(load_imagery(options.imagery))
     if options.synthetic:
         training += synthetic_tiles(iter(range(options.synthetic)))
+    training, held_out = ([limit_bands(tile, options.bands) for tile in tiles] for tiles in (training, held_out))
     watched = [tile for tile in held_out if tile.source != "clouds"][:: options.watch_every]
-    model = PromptedVision(SpexConfig())
+    model = PromptedVision(
+        SpexConfig(aggregated_levels=options.aggregated_levels, condensed_tokens=options.condensed_tokens)
+    )
     model.vision.channels_last()
     # Eager attention: the fused backward pass takes longer on a CPU for prompts of a few tokens.
     model.vision.mask_decoder.decoder.config._attn_implementation = "eager"
     decay = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}])
-    checkpoint = options.run / "last.pt"
-    options.run.mkdir(parents=True, exist_ok=True)
-    first = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
+    state = start(options, model)
+    if state:
         optimizer.load_state_dict(state["optimizer"])
-        first = state["step"]
-    elif options.begin_with:
-        known = torch.load(options.begin_with / "last.pt", weights_only=True)
-        missing = model.load_state_dict(known.get("average") or known["model"], strict=False).missing_keys
-        log.info("began with %s; new: %s", options.begin_with, ", ".join(missing) or "nothing")
+    first = state["step"] if state else 0
+    begin_run(options.run, options, first)
+    model.vision.config.save(options.run / CONFIG_FILE)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED_OVER))
     averaged = cast(PromptedVision, average.module)
-    if checkpoint.exists() and "average" in state:
+    if state and "average" in state:
         averaged.load_state_dict(state["average"])
         average.n_averaged.fill_(1)
     crops = CropStream(training, CropSettings(), seed=options.seed + first)
@@ -163,7 +200,7 @@ def train(options: argparse.Namespace) -> None:
         optimizer.step()
         average.update_parameters(model)
         losses.append(loss.item())
-        if (step + 1) % 50 == 0:
+        if (step + 1) % 50 == 0 or step + 1 == options.steps:
             record = {
                 "step": step + 1,
                 "loss": round(float(np.mean(losses)), 4),
@@ -172,28 +209,33 @@ def train(options: argparse.Namespace) -> None:
             losses.clear()
             if (step + 1) % options.score_every == 0 or step + 1 == options.steps:
                 record |= score(averaged.eval(), watched)
-                save_run(checkpoint, model, optimizer, step + 1, average=averaged.state_dict())
-            log.info("%s", record)
-            with (options.run / "log.jsonl").open("a") as file:
-                file.write(json.dumps(record) + "\n")
+                save_run(options.run / "last.pt", model, optimizer, step + 1, average=averaged.state_dict())
+            write_record(options.run, record)
+    end_run(options.run)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m spex_model.training.train_vision", description=__doc__)
-    parser.add_argument("--imagery", type=Path, required=True)
-    parser.add_argument("--run", type=Path, default=Path("runs/vision"))
+    parser.add_argument("--imagery", type=Path, required=True, help="labelled imagery (see datasets.py)")
+    parser.add_argument("--run", type=Path, help="folder of checkpoint, log and curves")
     parser.add_argument("--begin-with", type=Path, help="a run whose weights are the beginning of a new one")
-    parser.add_argument("--steps", type=int, default=2200)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--lr", type=float, default=1.5e-3)
-    parser.add_argument("--synthetic", type=int, default=200, help="synthetic scenes")
-    parser.add_argument("--score-every", type=int, default=200)
-    parser.add_argument("--watch-every", type=int, default=3, help="score every n-th held-out tile while training")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--encoder", type=Path, help="a pre-trained encoder to begin with: encoder.safetensors of pretrain"
+    )
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--synthetic", type=int, help="synthetic scenes")
+    parser.add_argument("--bands", choices=BAND_SETS, help="bands that tiles are held to")
+    parser.add_argument("--aggregated-levels", type=int, help="levels of the pyramid to fuse; not given: all")
+    parser.add_argument("--condensed-tokens", type=int, help="tokens of a prompt")
+    parser.add_argument("--score-every", type=int, help="steps between scores; a checkpoint is written with each")
+    parser.add_argument("--watch-every", type=int, help="score every n-th held-out tile while training")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--seed", type=int)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    train(parser.parse_args())
+    train(read_options(parser, "vision", arguments))
 
 
 if __name__ == "__main__":

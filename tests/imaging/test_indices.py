@@ -71,6 +71,15 @@ def test_undefined_values_are_nan_and_negative_reflectance_counts_as_zero(make_s
     assert values.dtype == np.float32
 
 
+def test_vari_is_not_defined_in_blue_pixels(make_scene):
+    """A blue roof (denominator below zero), a pond (near zero), leaves, and a blue roof whose green exceeds its red."""
+    scene = make_scene((1, 4), red=[0.4, 0.03, 0.04, 0.2], green=[0.38, 0.05, 0.08, 0.3], blue=[0.85, 0.07, 0.03, 0.48])
+    values = compute_index(scene, "VARI")
+    assert np.isnan(values[0, [0, 1, 3]]).all() and values[0, 2] == pytest.approx(0.04 / 0.09, rel=1e-4)
+    roof = make_scene((8, 8), red=0.4, green=0.38, blue=0.85)
+    assert not prior_for(roof, "vegetation").mask.any() and not prior_for(roof, "trees").mask.any()
+
+
 def test_dark_water_with_negative_short_wave_is_water(make_scene):
     scene = make_scene((8, 8), green=0.012, swir1=-0.01)
     assert prior_for(scene, "water").mask.all()

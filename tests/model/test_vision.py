@@ -106,6 +106,31 @@ def test_condensation_gives_four_tokens_for_any_length():
         condensation([torch.randn(0, 20)])
 
 
+def test_the_last_tokens_can_stand_for_the_reply():
+    states = torch.randn(9, 20)
+    last = TokenContextCondensation(20, 32, 1, "last")
+    pooled = TokenContextCondensation(20, 32, 1)
+    pooled.load_state_dict(last.state_dict())
+    assert torch.equal(last([states]), pooled([states[-1:]])) and not torch.allclose(last([states]), pooled([states]))
+    several = TokenContextCondensation(20, 32, 4, "last")
+    assert torch.equal(several([states])[0, 1:], several([states[-3:]])[0, 1:])
+    with pytest.raises(ValueError, match="pooled or last, not first"):
+        TokenContextCondensation(20, 32, 4, "first")
+
+
+@torch.no_grad()
+def test_the_finest_level_alone_hears_nothing_of_the_coarser_ones():
+    with pytest.raises(ValueError, match="4 levels to aggregate; 5"):
+        SpexVision(replace(SMALL, aggregated_levels=5))
+    for levels, hears in ((1, False), (2, True), (None, True)):
+        vision = SpexVision(replace(SMALL, aggregated_levels=levels)).eval()
+        maps = vision.encoder(torch.randn(1, SMALL.num_channels, 64, 64))
+        embedding = vision.aggregation(maps)[0]
+        changed = vision.aggregation([*maps[:3], maps[3] + 1, *maps[4:]])[0]
+        assert embedding.shape == (1, 32, 16, 16) and torch.allclose(embedding, changed) != hears
+        assert vision.encode(torch.randn(1, SMALL.num_channels, 64, 64)).tokens.shape == (1, 4, 24)
+
+
 def test_channels_say_which_bands_are_there():
     scene = make_scene(4, 4, ("red", "green", "blue"))
     channels = pixel_channels(scene.reflectance, scene.bands, scene.valid, gsd_m=10, calibrated=True)

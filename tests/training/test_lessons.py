@@ -95,6 +95,15 @@ def test_descriptions_have_three_to_five_sentences():
         assert 3 <= len(re.findall(r"\.(?:\s|$)", example.reply)) <= 5, example.reply
 
 
+def test_without_spectral_words_prompts_hold_no_measured_figure():
+    scene = synthesize(11, size=96).scene
+    bare = [scene_record(scene, cover, random.Random(0), spectral_words=False) for cover in LAND_COVERS]
+    for example in (*bare, *describe_examples(3, 100, spectral_words=False)):
+        assert "Evidence: no index, the bands are" in example.prompt
+        assert not re.search(r"(?<![a-z])\d", example.prompt)  # the digits of band names alone
+    assert any(re.search(r"Evidence: \w+ above", e.prompt) for e in describe_examples(3, 100))
+
+
 def test_a_scene_gives_a_record_for_each_land_cover():
     scene = synthesize(11, size=96).scene
     for cover in LAND_COVERS:

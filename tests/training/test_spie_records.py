@@ -10,12 +10,13 @@ import pytest
 import rasterio
 
 from spex_model.imaging.errors import SceneError
+from spex_model.imaging.indices import compute_index
 from spex_model.imaging.reading import open_scene
 from spex_model.imaging.scene import Scene
 from spex_model.training.grounding.check import figures_outside, measure_records
 from spex_model.training.spie.build import main
 from spex_model.training.spie.descriptions import scene_record
-from spex_model.training.spie.facts import measure_cover, neighbours
+from spex_model.training.spie.facts import index_explained, measure_cover, neighbours
 from spex_model.training.spie.questions import QUESTION_KINDS, wordings
 from spex_model.training.spie.records import TASKS, read_records, sample_records
 from spex_model.training.spie.samples import Sample, as_stored, pair_sample, synthetic_samples
@@ -165,11 +166,23 @@ def test_the_index_speaks_against_a_label_that_it_does_not_show():
 def test_an_index_is_not_explained_by_bands_that_say_the_opposite():
     sample = sample_of({"vegetation": lake()}, bands=("red", "green", "blue"), calibrated=False)
     values = np.full((3, 60, 60), 0.3, np.float32)
-    values[:, 0:20, 0:20] = np.array([0.4, 0.38, 0.85], np.float32)[:, None, None]  # VARI 0.29 of a bright blue roof
+    values[:, 0:20, 0:20] = np.array([0.4, 0.38, 0.85], np.float32)[:, None, None]  # a bright blue roof, no VARI
     bluish = replace(sample, scene=as_stored(replace(sample.scene, reflectance=values)))
     assert "compact" in {record.task for record in sample_records(sample, 0)}
     for record in sample_records(bluish, 0):
         assert "green" not in record.answer or "VARI" not in record.answer, record
+
+
+def test_a_mean_index_above_its_limit_does_not_yet_explain_it():
+    """Dark leaves (VARI 0.5) beside bright red soil (-0.17): the mean is 0.17, and yet red exceeds green."""
+    values = np.full((3, 60, 60), 0.3, np.float32)
+    values[:, 0:10, 0:20] = np.array([0.1, 0.2, 0.1], np.float32)[:, None, None]
+    values[:, 10:20, 0:20] = np.array([0.8, 0.6, 0.2], np.float32)[:, None, None]
+    scene = replace(sample_of({"vegetation": lake()}, bands=("red", "green", "blue")).scene, reflectance=values)
+    assert np.nanmean(compute_index(scene, "VARI")[lake() == 1]) > 0.1
+    assert not index_explained(scene, "VARI", lake() == 1)
+    values = np.where(values > 0.5, 0.3, values)
+    assert index_explained(replace(scene, reflectance=values), "VARI", lake() == 1)
 
 
 def test_neighbours_are_the_land_covers_along_the_rim_and_a_part_is_none_of_its_whole():

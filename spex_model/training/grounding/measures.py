@@ -129,7 +129,10 @@ def index_values(scene: Scene, name: str) -> np.ndarray | None:
         if name == "VARI":
             if not {"red", "green", "blue"} <= set(bands):
                 return None
-            values = (bands["green"] - bands["red"]) / (bands["green"] + bands["red"] - bands["blue"])
+            gap = bands["green"] + bands["red"] - bands["blue"]
+            values = (bands["green"] - bands["red"]) / gap
+            # Not defined in blue pixels, where the gap is near zero or negative.
+            values[~(gap > 0.1 * (bands["green"] + bands["red"] + bands["blue"]))] = np.nan
         else:
             more, less = _FORMULAS[name]
             if not {*more, *less} <= set(bands):

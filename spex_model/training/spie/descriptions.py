@@ -125,15 +125,18 @@ def describe_reply(land_cover: str, evidence: str, attributes: str, rng: random.
     return " ".join(sentences)
 
 
-def describe_examples(seed: int, count: int) -> Iterator[DescribeExample]:
-    """Examples with attributes drawn at random; the same seed gives the same examples."""
+def describe_examples(seed: int, count: int, *, spectral_words: bool = True) -> Iterator[DescribeExample]:
+    """Examples with attributes drawn at random; the same seed gives the same examples.
+
+    Without `spectral_words` prompts name the bands and nothing that was measured.
+    """
     rng = random.Random(seed)
     for _ in range(count):
         land_cover = rng.choice(LAND_COVERS)
         index = rng.choice(_INDEX_OF[land_cover])
         threshold = f"{rng.choice((0.0, 0.0, 0.3, 0.5, 0.1, rng.uniform(-0.3, 0.6))):.2f}"
         draw = rng.random()
-        if draw < 0.1:
+        if draw < 0.1 or not spectral_words:
             evidence, attributes = f"no index, the bands are {rng.choice(_BANDS)}", "none"
         elif draw < 0.18:
             evidence, attributes = f"{index} above {threshold} nowhere", "none"
@@ -150,8 +153,15 @@ def describe_examples(seed: int, count: int) -> Iterator[DescribeExample]:
         yield DescribeExample(land_cover, prompt, describe_reply(land_cover, evidence, attributes, rng))
 
 
-def scene_record(scene: Scene, land_cover: str, rng: random.Random) -> DescribeExample:
-    """The describing prompt that serving would build for this scene, and a grounded reply."""
-    words = put_into_words(scene, land_cover, limit=ATTRIBUTE_LIMIT)
-    prompt = describe_prompt(land_cover, words.evidence, words.attributes)
-    return DescribeExample(land_cover, prompt, describe_reply(land_cover, words.evidence, words.attributes, rng))
+def scene_record(scene: Scene, land_cover: str, rng: random.Random, *, spectral_words: bool = True) -> DescribeExample:
+    """The describing prompt that serving would build for this scene, and a grounded reply.
+
+    Without `spectral_words` the prompt is that of an image whose bands allow no index: to measure what the words of
+    spectral priors are worth.
+    """
+    evidence, attributes = f"no index, the bands are {', '.join(scene.bands[:7])}", "none"
+    if spectral_words:
+        words = put_into_words(scene, land_cover, limit=ATTRIBUTE_LIMIT)
+        evidence, attributes = words.evidence, words.attributes
+    prompt = describe_prompt(land_cover, evidence, attributes)
+    return DescribeExample(land_cover, prompt, describe_reply(land_cover, evidence, attributes, rng))

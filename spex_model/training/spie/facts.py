@@ -175,7 +175,7 @@ def _mean(values: np.ndarray, where: np.ndarray) -> float | None:
 def index_explained(scene: Scene, index: str, mask: np.ndarray) -> bool:
     """Whether the bands that an index compares differ, in the mean over a mask (H, W) bool, as its words say.
 
-    VARI may be high where green is below red: where blue exceeds the two, its denominator is negative.
+    The mean of a ratio may say otherwise: dark green pixels weigh as much in VARI as bright red ones beside them.
     """
     more, less = (sum(_mean(scene.band(band), mask) or 0.0 for band in bands) for bands in INDEX_MEANING[index])
     return more > less
