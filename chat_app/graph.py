@@ -30,6 +30,7 @@ from chat_app.memory.turns import Event, LayerReady, TextDelta, Turn, TurnDone
 from chat_app.outcome import Outcome
 from chat_app.page.turn_thread import RunningTurn
 from chat_app.plan import Plan
+from chat_app.reading import spelling
 from chat_app.reading.planner import ask_model, read_message, resolve
 from chat_app.settings import Settings
 from chat_app.steps import RefinementStep
@@ -73,7 +74,8 @@ class Conversation:
         self.store.on_delete.append(self._checkpointer.delete_thread)
 
     def warm_up(self) -> None:
-        """Let the model read one message, so that the first person does not wait for the grammar of plans to be built."""
+        """Load dictionaries and let the model read one message, so that the first person need not wait for them."""
+        spelling.warm_up()
         if self.runtime is None or not self.settings.use_model_planner:
             return
         try:

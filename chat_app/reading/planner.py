@@ -15,6 +15,7 @@ from chat_app.plan import ALL_LAYERS, Plan, plan_schema, read_plan_json
 from chat_app.prompts import render
 from chat_app.reading.commands import LayerView, read_command
 from chat_app.reading.repair import repair
+from chat_app.reading.spelling import mend
 from chat_app.settings import Settings
 from spex_model.imaging.landcover import LAND_COVERS
 from spex_model.model.planning_prompt import layers_in_short, plan_in_short
@@ -51,13 +52,14 @@ def read_message(message: str, session: Session, runtime: Runtime | None, settin
     layers = view_layers(session)
     answered = _chosen_option(message, session)
     last = _last_plan(session)
-    plan = read_command(answered or message, layers, last) if settings.use_rules else None
-    if plan is not None:
-        return Reading(resolve(plan, session), "rules")
+    mended = mend(message, (layer.name for layer in layers))
+    for said in dict.fromkeys((answered or message, mended)) if settings.use_rules else ():
+        if (plan := read_command(said, layers, last)) is not None:
+            return Reading(resolve(plan, session), "rules")
     trouble = ""
     if settings.use_model_planner and runtime is not None:
         try:
-            plan = repair(ask_model(message, layers, last, runtime, settings), message, layers, last)
+            plan = repair(ask_model(mended, layers, last, runtime, settings), mended, layers, last)
             return Reading(resolve(plan, session), "model")
         except (ServingError, PlanError) as error:
             trouble = str(error)

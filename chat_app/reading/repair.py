@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, get_args
 
@@ -11,12 +12,16 @@ from chat_app.errors import PlanError
 from chat_app.plan import ALL_LAYERS, Plan
 from chat_app.reading.commands import LayerView
 from chat_app.reading.numbers import numbers_said
-from chat_app.reading.vocabulary import tag
+from chat_app.reading.vocabulary import compass_said, read_colour, tag
 from chat_app.steps import AreaUnit
+from spex_model.imaging.bands import SLOTS, normalise_band_name
 
 _NUMBERED = ("value", "count", "rank", "turn")
 _IMPLIED = 4
 """Up to this count or rank a word like "both" or "runner-up" may stand for the number."""
+
+
+_FEWEST_BANDS = 3
 
 
 def repair(plan: Plan, message: str, layers: Iterable[LayerView], last: Plan | None = None) -> Plan:
@@ -33,6 +38,7 @@ def repair(plan: Plan, message: str, layers: Iterable[LayerView], last: Plan | N
         named = tuple(dict.fromkeys(value for key, value in tagged.values.items() if key.startswith("C")))
         if named and not set(named) & set(plan.land_covers):
             values["land_covers"] = list(named)
+    _hold_to_words(values, message, tagged.values)
     _hold_to_layers(values, [str(value) for key, value in tagged.values.items() if key[0] in "CY"], layers)
     said = numbers_said(message) | _tagged_numbers(tagged.values)
     if plan.intent == "set_pixel_size":
@@ -50,6 +56,34 @@ def repair(plan: Plan, message: str, layers: Iterable[LayerView], last: Plan | N
         return Plan.model_validate(values)
     except ValidationError as error:
         raise PlanError("The numbers of the message do not fit the plan.") from error
+
+
+def _hold_to_words(values: dict[str, Any], message: str, tags: dict[str, Any]) -> None:
+    """Let the one colour, the one part of the image, the bands and the new name that were said stand in the plan."""
+    colours = {value for key, value in tags.items() if key[0] == "K"}
+    if "colour" in values and len(colours) == 1:
+        values["colour"] = colours.pop()
+    place, placed = compass_said(message), [step for step in values.get("steps", ()) if "place" in step]
+    if place is not None and len(placed) == 1:
+        placed[0]["place"] = place
+    if "bands" in values:
+        words = re.split(r"[\s,;/、，]+", message.strip(" .!?。"))
+        bands = [band for word in words if (band := read_colour(word) or normalise_band_name(word)) in SLOTS]
+        said, planned = list(dict.fromkeys(bands)), iter(values["bands"])
+        if len(said) >= _FEWEST_BANDS and not all(band in planned for band in said):
+            values["bands"] = said
+    if "name" in values and values["name"].casefold() not in message.casefold():
+        values["name"] = _name_said(message)
+
+
+def _name_said(message: str) -> str:
+    """The name in quotes, or what stands after "to" or "as" at the end. Raises PlanError where there is neither."""
+    found = re.search(r"[\"“„«「『](.+?)[\"”“»」』]", message) or re.search(
+        r"\b(?:to|as|into|called) (\S+(?: \S+)?)$", message
+    )
+    if found is None:
+        raise PlanError("The message does not say the new name.")
+    return found[1].strip(" .!?")
 
 
 def _hold_to_layers(values: dict[str, Any], named: list[str], layers: list[LayerView]) -> None:

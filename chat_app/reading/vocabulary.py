@@ -59,6 +59,11 @@ _RANKS = {
 }  # fmt: skip
 
 
+_SAID_OTHERWISE = frozenset(("est", "este", "sur"))
+"""Words of places that more often mean something else: French for "is" and "on", Spanish for "this"."""
+_COMPASS = ("north", "south", "east", "west")
+
+
 @dataclass
 class Tagged:
     """A message with its values replaced by tags; `values` maps each tag ("A0") to what it stands for.
@@ -113,6 +118,7 @@ _PLACE = re.compile(
     rf"(?:(?:in|within|on|from|at|to|towards|im|in der|im|dans|au|à|en el|en la|en)\s+)?(?:the\s+|le\s+|la\s+|el\s+)?(?P<side>{_words(_PLACES)})"
     r"(?:\s*(?P<part>third|half|part|side|corner|quarter|hand side|edge|drittel|hälfte|tiers|moitié|tercio|mitad|部|边|半部))?(?:\s+of (?:the )?(?:image|picture|scene|map|photo))?"
 )
+_PLAIN_PLACE = re.compile(_words(word for word in _PLACES if word not in _SAID_OTHERWISE))
 _COVER_WORDS = _reversed(SYNONYMS)
 _COVER = re.compile(_words(_COVER_WORDS))
 _INDEX = re.compile(_words(name.lower() for name in INDEX_NAMES if name != "BI"))
@@ -154,6 +160,17 @@ def tag(message: str, layer_names: Iterable[str] = ()) -> Tagged:
     tagged.replace(_BARE_NUMBER, lambda match: ("N", read_number(match["number"])))
     tagged.text = re.sub(r"\s+", " ", tagged.text).strip()
     return tagged
+
+
+def compass_said(message: str) -> str | None:
+    """The part of the image that a message names by the compass or a corner, where it names no other; else None."""
+    found = {_PLACES[match[0]] for match in _PLAIN_PLACE.finditer(normalise(message))}
+    return found.pop() if len(found) == 1 and next(iter(found)).startswith(_COMPASS) else None
+
+
+def read_colour(word: str) -> str | None:
+    """The colour that a word in any of the languages names, or None."""
+    return _COLOUR_WORDS.get(normalise(word))
 
 
 @lru_cache(maxsize=64)
