@@ -86,7 +86,7 @@ def _leans(message: str, values: dict[str, Any], last: Plan | None) -> bool:
     if last is None or last.intent not in _QUESTIONS:
         return False
     if values["intent"] == "measure":
-        return len(message.split()) < _SENTENCE and last.quantity not in (None, "area")
+        return "quantity" not in values and len(message.split()) < _SENTENCE and last.quantity not in (None, "area")
     short = patterns.LEANS.search(message.strip().lower()) or len(message.split()) < _SENTENCE
     return values["intent"] == "refine" and bool(short) and not patterns.KEEP.search(message.lower())
 

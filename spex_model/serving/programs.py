@@ -111,6 +111,7 @@ def vllm_program(settings: ServeSettings, checkpoint: Path, states_dir: Path) ->
     if settings.draft_tokens:
         drafts = {"method": "custom_class", "model": DRAFT_PROPOSER, "num_speculative_tokens": settings.draft_tokens}
         options["--speculative-config"] = json.dumps(drafts)
+        options["--override-generation-config"] = json.dumps({"temperature": 0})
     command = [sys.executable, "-m", "spex_model.serving.vllm_cli", "serve", str(checkpoint), "--enable-mm-embeds"]
     command += [str(part) for option in options.items() for part in option]
     environment = {"VLLM_PLUGINS": VLLM_PLUGIN, "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}

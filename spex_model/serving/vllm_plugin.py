@@ -19,6 +19,7 @@ def register() -> None:
     if ARCHITECTURE not in ModelRegistry.get_supported_archs():
         ModelRegistry.register_model(ARCHITECTURE, MODEL_CLASS)
     refuse_garbled_embeddings()
+    refuse_sampling_beside_drafts()
 
 
 def refuse_garbled_embeddings() -> None:
@@ -37,3 +38,26 @@ def refuse_garbled_embeddings() -> None:
 
     load_base64.refuses = True  # type: ignore[attr-defined]
     ImageEmbeddingMediaIO.load_base64 = load_base64
+
+
+def refuse_sampling_beside_drafts() -> None:
+    """Answer a request with a temperature with status 400 where a CPU checks drafts.
+
+    vLLM 0.32 garbles the greedy answers of others there as soon as one sampled answer is in the same batch.
+    """
+    from vllm import SamplingParams
+    from vllm.exceptions import VLLMValidationError
+    from vllm.platforms import current_platform
+
+    verify = SamplingParams.verify
+    if getattr(verify, "refuses", False) or not current_platform.is_cpu():
+        return
+
+    def verify_greedy(self: Any, model_config: Any, speculative_config: Any, *args: Any) -> None:
+        if speculative_config is not None and self.temperature > 0:
+            sentence = "Answers are greedy here: ask with temperature 0, or serve with SPEX_DRAFT_TOKENS=0."
+            raise VLLMValidationError(sentence, parameter="temperature")
+        verify(self, model_config, speculative_config, *args)
+
+    verify_greedy.refuses = True  # type: ignore[attr-defined]
+    SamplingParams.verify = verify_greedy

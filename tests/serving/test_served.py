@@ -120,11 +120,12 @@ def test_streams_side_by_side_and_a_poisoned_neighbour_change_nothing(served, st
         thread.start()
     refused = [ask(stack, embeds=embeds) for embeds in (nan_embeds(), "no base64!", "AAAA", small_embeds())]
     refused.append(ask(stack, text="word " * 10_000))
+    refused.append(ask(stack, temperature=0.8))
     assert ask(stack, text="<image>" * 3).status_code == 200  # the bare token, with no image behind it, harms nobody
     for thread in threads:
         thread.join()
-    assert [answer.status_code for answer in refused] == [400] * 5, [answer.text for answer in refused]
-    reasons = ("finite", "base64", "base64", "tokens are needed", "context length")
+    assert [answer.status_code for answer in refused] == [400] * 6, [answer.text for answer in refused]
+    reasons = ("finite", "base64", "base64", "tokens are needed", "context length", "temperature 0")
     for answer, reason in zip(refused, reasons, strict=True):
         assert reason in answer.json()["error"]["message"]
     assert [answer.text for answer in beside] == [answer.text for answer in alone]
@@ -141,12 +142,16 @@ def small_embeds() -> str:
     return image_embeds(0.5, 3, 256)
 
 
-def ask(stack: Supervisor, *, text: str = "Describe.", embeds: str | None = None) -> httpx.Response:
+def ask(
+    stack: Supervisor, *, text: str = "Describe.", embeds: str | None = None, temperature: float | None = None
+) -> httpx.Response:
     """Ask vLLM itself, as a client that isn't ours could."""
     content: list[dict] = [{"type": "text", "text": text}]
     if embeds is not None:
         content.insert(0, {"type": "image_embeds", "image_embeds": embeds})
     body = {"model": MODEL_NAME, "messages": [{"role": "user", "content": content}], "max_tokens": 4}
+    if temperature is not None:
+        body["temperature"] = temperature
     return httpx.post(f"{stack.vllm_url}/v1/chat/completions", json=body, timeout=120, trust_env=False)
 
 

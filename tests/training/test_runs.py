@@ -57,7 +57,7 @@ def test_each_stage_has_a_file_that_holds_all_its_options(stage, capsys):
 
 def test_a_file_goes_before_the_shipped_one_and_the_command_line_before_both(tmp_path):
     shipped = read()
-    assert (shipped.steps, shipped.lr, shipped.compile, shipped.imagery) == (3600, 7e-4, True, Path("tiles"))
+    assert (shipped.steps, shipped.lr, shipped.compile, shipped.imagery) == (7200, 8e-4, True, Path("tiles"))
     mine = tmp_path / "mine.yaml"
     mine.write_text("steps: 5\nlr: 1e-2\ncompile: false\nrun:\n")
     options = read("--config", mine, "--lr", 0.5)
