@@ -9,6 +9,7 @@ from typing import Any
 from chat_app.acting.painting import correction_words, painter
 from chat_app.acting.refine import refine
 from chat_app.answering import explain, facts
+from chat_app.answering.explain import rank_words
 from chat_app.answering.marked_words import why_in_vain
 from chat_app.errors import StepError
 from chat_app.files.export import export_layer
@@ -20,7 +21,7 @@ from chat_app.steps import RefinementStep
 from spex_model.serving.protocol import Runtime
 
 _STEP_WORDS = {
-    "keep_largest": "Kept the {count} largest regions", "keep_smallest": "Kept the {count} smallest regions", "keep_rank": "Kept the region of rank {rank} by size",
+    "keep_largest": "Kept the {count} largest regions", "keep_smallest": "Kept the {count} smallest regions", "keep_rank": "Kept the {rank} region",
     "drop_largest": "Removed the {count} largest regions", "drop_smaller": "Dropped regions smaller than {amount}", "drop_larger": "Dropped regions larger than {amount}",
     "keep_place": "Kept the regions in the {part}", "drop_place": "Removed the regions in the {part}", "grow": "Grown by {amount}", "shrink": "Shrunk by {amount}",
     "merge_close": "Merged pieces closer than {amount}", "smooth": "Smoothed", "fill_holes": "Filled the holes", "invert": "Inverted",
@@ -44,6 +45,8 @@ def step_words(step: RefinementStep) -> str:
         values["part"] = f"{values['place']} third" if values["part"] == "third" else values["place"]
     if "value" in values:
         values["value"] = f"{values['value']:g}"
+    if "rank" in values:
+        values["rank"] = rank_words(values["rank"])
     words = _STEP_WORDS[step.op].format(**values)
     return words.replace("the 1 ", "the ").replace("regions", "region") if values.get("count") == 1 else words
 

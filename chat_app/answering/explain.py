@@ -201,13 +201,19 @@ def change_words(before: dict[str, Any], after: dict[str, Any], what: str, why: 
     return f'{what}: {layer} went from {old} to {new}. Nothing is left; say "undo" to get it back.'
 
 
+def rank_words(rank: int) -> str:
+    """A rank by size from 1 on: "largest", "second largest", "11th largest"."""
+    words = {1: "", 2: "second ", 3: "third ", 4: "fourth ", 5: "fifth "}
+    ending = "th" if rank % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(rank % 10, "th")
+    return f"{words.get(rank, f'{rank}{ending} ')}largest"
+
+
 def locate_words(facts: dict[str, Any], rank: int = 1) -> str:
     """Where the region of a rank lies."""
     if rank > len(facts["largest"]):
         return f"The layer {facts['layer']} has {regions_words(facts['regions'])}; there is no number {rank}."
     region = facts["largest"][rank - 1]
-    name = "largest" if rank == 1 else f"number {rank} by size"
-    text = f"The {name} region of {facts['layer']} lies {place_words(region['place'])}, centred on row {region['centroid_px'][0]:.0f}, column {region['centroid_px'][1]:.0f}"
+    text = f"The {rank_words(rank)} region of {facts['layer']} lies {place_words(region['place'])}, centred on row {region['centroid_px'][0]:.0f}, column {region['centroid_px'][1]:.0f}"
     if "latitude" in region:
         text += f" ({region['latitude']:.5f}° latitude, {region['longitude']:.5f}° longitude, WGS84)"
     return f"{text}. It has {area_words(region['area_m2'], region['pixels'])}."

@@ -4,7 +4,7 @@ import pytest
 
 from chat_app.acting.actions import step_words
 from chat_app.answering.checking import check_words
-from chat_app.answering.explain import area_words, measure_words
+from chat_app.answering.explain import area_words, measure_words, rank_words
 from chat_app.plan import Plan
 
 
@@ -60,3 +60,8 @@ def test_areas_come_in_the_unit_of_their_size():
         "7 pixels",
     ]
     assert "271.82 acres" in measure_words(facts(), "acres")
+
+
+def test_ranks_are_said_as_ordinals():
+    said = [rank_words(rank) for rank in (1, 2, 5, 6, 11, 21, 22, 113)]
+    assert said == [f"{word}largest" for word in ("", "second ", "fifth ", "6th ", "11th ", "21st ", "22nd ", "113th ")]
