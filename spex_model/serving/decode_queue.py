@@ -47,15 +47,11 @@ class _Waiting:
 class DecodeQueue:
     """Decodes jobs of a `MaskEngine` in passes of up to `max_batch` tiles.
 
-    Requests that come within `window_s` of the first, or while a pass runs, share the next pass. `turn` is the lock
-    under which the model works, shared with encoding.
+    Requests that come within `window_s` of the first, or while a pass runs, share the next pass.
     """
 
-    def __init__(
-        self, engine: MaskEngine, turn: asyncio.Lock, metrics: MaskMetrics, *, window_s: float, max_batch: int
-    ) -> None:
+    def __init__(self, engine: MaskEngine, metrics: MaskMetrics, *, window_s: float, max_batch: int) -> None:
         self._engine = engine
-        self._turn = turn
         self._metrics = metrics
         self._window_s = window_s
         self._max_batch = max_batch
@@ -81,11 +77,10 @@ class DecodeQueue:
     async def _work(self) -> None:
         await asyncio.sleep(self._window_s)
         while self._waiting:
-            async with self._turn:
-                await self._drop_gone()
-                strokes = self._choose()
-                if strokes:
-                    await self._paint(strokes)
+            await self._drop_gone()
+            strokes = self._choose()
+            if strokes:
+                await self._paint(strokes)
             await self._hand_out()
 
     async def _drop_gone(self) -> None:

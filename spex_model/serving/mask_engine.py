@@ -72,8 +72,8 @@ class DecodeJob:
 class MaskEngine:
     """Encoded images and answers' states, and the model that makes masks of them.
 
-    `store` keeps features and pixels; without one, 1 GB of memory does. Any thread may call, but `encode` and `paint`
-    one at a time: each uses all cores.
+    `store` keeps features and pixels; without one, 1 GB of memory does. Any thread may call, but only one at a time
+    `encode`, and one `paint`: each uses all cores.
     """
 
     def __init__(

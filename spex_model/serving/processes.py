@@ -201,7 +201,8 @@ class Child:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,
+            # A session of its own would have its own share of the cores, and priorities would not reach across.
+            process_group=0,
         )
         self._guard.add(self._process.pid)
         threading.Thread(target=self._forward, args=(self._process,), name=f"{self.name}-log", daemon=True).start()

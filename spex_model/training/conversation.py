@@ -32,6 +32,7 @@ _CHANGES = frozenset(
         "colour",
         "reset",
         "back_to",
+        "change",
         "set_pixel_size",
         "set_bands",
     )
@@ -135,24 +136,31 @@ class _Talk:
         return word, word
 
 
+_Steps = tuple[dict[str, Any], ...]
+_Layers = dict[str, tuple[int, _Steps]]
+"""By name: how many regions a layer has, and the steps that it went through."""
+_Moment = tuple[_Layers, str | None]
+
+
 @dataclass
 class _State:
     """The layers of a conversation that is replayed, with what undo and redo need."""
 
     rng: random.Random
-    regions: dict[str, int] = field(default_factory=dict)
+    layers: _Layers = field(default_factory=dict)
     active: str | None = None
-    past: list[tuple[dict[str, int], str | None]] = field(default_factory=list)
-    future: list[tuple[dict[str, int], str | None]] = field(default_factory=list)
-    after: list[tuple[dict[str, int], str | None]] = field(default_factory=list)
+    last_intent: str | None = None
+    past: list[_Moment] = field(default_factory=list)
+    future: list[_Moment] = field(default_factory=list)
+    after: list[_Moment] = field(default_factory=list)
 
     def in_short(self) -> str:
-        return layers_in_short((name, count, name == self.active) for name, count in self.regions.items())
+        return layers_in_short((name, count, name == self.active) for name, (count, _) in self.layers.items())
 
     def apply(self, plan: dict[str, Any]) -> dict[str, Any]:
         """Let a plan happen, and return it as the chat resolves it."""
         resolved = self._resolve(plan)
-        before = (dict(self.regions), self.active)
+        before = (dict(self.layers), self.active)
         intent = resolved["intent"]
         if intent in ("undo", "redo"):
             self._step(*((self.past, self.future) if intent == "undo" else (self.future, self.past)))
@@ -161,52 +169,64 @@ class _State:
         else:
             if resolved.get("correction") and self.past:
                 self._step(self.past, [])
-                before = (dict(self.regions), self.active)
+                before = (dict(self.layers), self.active)
             self._change(intent, resolved)
         if intent in _CHANGES:
             self.past.append(before)
             self.future.clear()
-        self.after.append((dict(self.regions), self.active))
+        self.after.append((dict(self.layers), self.active))
+        self.last_intent = intent
         return resolved
 
     def _resolve(self, plan: dict[str, Any]) -> dict[str, Any]:
         target = plan.get("target")
-        unknown = target is not None and target not in self.regions
+        unknown = target is not None and target not in self.layers
         if unknown and plan["intent"] in _ABOUT_A_LAYER and target in phrasebook("en").keys("covers"):
             return {"intent": "extract", "land_covers": [target]}
-        return plan
+        if plan["intent"] == "refine" and plan.get("correction"):
+            # Said anew it is about the layer that is active now; after an extraction there is nothing to take back.
+            if self.last_intent in (None, "extract"):
+                return {key: value for key, value in plan.items() if key != "correction"}
+            return {"intent": "refine", "target": self.active, **plan} if self.active else plan
+        return self._same_again(plan)
+
+    def _same_again(self, plan: dict[str, Any]) -> dict[str, Any]:
+        steps = self.layers[self.active][1] if self.active else ()
+        if not steps or not any(step["op"] == "same_steps" for step in plan.get("steps", ())):
+            return plan
+        cover = plan["land_covers"][0] if plan["intent"] == "extract" else None
+        if cover in self.layers:
+            return {"intent": "refine", "target": cover, "steps": list(steps)}
+        return {**plan, "steps": list(steps)}
 
     def _change(self, intent: str, plan: dict[str, Any]) -> None:
         name = plan.get("target") or self.active
-        named = [layer for layer in self.regions if name in (layer, "all")]
+        named = [layer for layer in self.layers if name in (layer, "all")]
         if intent == "extract":
             for cover in plan["land_covers"]:
                 self._add(cover, plan.get("steps", ()))
         elif intent == "reset":
-            self.regions, self.active = {}, None
+            self.layers, self.active = {}, None
         elif intent in ("show", "change") and len(named) == 1:
             self.active = name
-        elif intent == "rename":
-            self.regions = {plan["name"] if key == name else key: count for key, count in self.regions.items()}
+        elif intent == "rename" and named:
+            self.layers = {plan["name"] if key == name else key: layer for key, layer in self.layers.items()}
             self.active = plan["name"] if name == self.active else self.active
         for layer in named:
             if intent == "refine":
-                self.active, self.regions[layer] = layer, self._left(self.regions[layer], plan["steps"])
+                self.active, self.layers[layer] = layer, self._refined(*self.layers[layer], plan["steps"])
             elif intent == "delete":
-                del self.regions[layer]
-                self.active = next(reversed(self.regions), None) if layer == self.active else self.active
+                del self.layers[layer]
+                self.active = next(reversed(self.layers), None) if layer == self.active else self.active
 
     def _add(self, cover: str, steps: Any) -> None:
         count = int(self.rng.expovariate(0.05)) + 1
-        if any(step["op"] == "same_steps" for step in steps) and cover in self.regions:
-            self.active, self.regions[cover] = cover, self._left(self.regions[cover], steps)
-            return
         name, number = cover, 2
-        while name in self.regions:
+        while name in self.layers:
             name, number = f"{cover} {number}", number + 1
-        self.active, self.regions[name] = name, self._left(count, steps)
+        self.active, self.layers[name] = name, self._refined(count, (), steps)
 
-    def _left(self, count: int, steps: Any) -> int:
+    def _refined(self, count: int, before: _Steps, steps: Any) -> tuple[int, _Steps]:
         for step in steps:
             if step["op"] in ("keep_largest", "keep_smallest"):
                 count = min(count, step["count"])
@@ -218,12 +238,12 @@ class _State:
                 count = self.rng.randrange(1, 8)
             elif step["op"].startswith(("keep", "drop", "index")) or step["op"] in NEEDS_OTHER:
                 count = self.rng.randrange(max(1, count // 2), count + 1) if count else 0
-        return count
+        return count, (*before, *steps)
 
     def _step(self, source: list[Any], other: list[Any]) -> None:
         if source:
-            other.append((dict(self.regions), self.active))
+            other.append((dict(self.layers), self.active))
             self._restore(source.pop())
 
-    def _restore(self, state: tuple[dict[str, int], str | None]) -> None:
-        self.regions, self.active = dict(state[0]), state[1]
+    def _restore(self, moment: _Moment) -> None:
+        self.layers, self.active = dict(moment[0]), moment[1]

@@ -18,9 +18,9 @@ from spex_model.training.conversation import conversations, replay
 from spex_model.training.lesson_values import OWN_NAME_SHARE, Speaker
 from spex_model.training.phrasebook import LANGUAGES, phrasebook
 
-CONVERSATION_SHARE = 0.55
+CONVERSATION_SHARE = 0.75
 """Share of the lessons that are turns of conversations; the rest are single messages."""
-LANGUAGE_SHARES = (66, 9, 8, 8, 9)
+LANGUAGE_SHARES = (60, 11, 9, 9, 11)
 """How often each of `LANGUAGES` is spoken, in percent."""
 
 _ABOUT_ONE = ("measure", "count", "locate", "describe", "explain", "show", "hide", "delete", "export")
