@@ -138,6 +138,17 @@ def pass_clouds(
     return values, covers
 
 
+def repeat_factors(tiles: Sequence[Tile], *, noted: float = 0.05, common: float = 0.5) -> np.ndarray:
+    """How much more often each tile should come, (N,) float >= 1, for the rarest land cover on it.
+
+    A land cover counts as on a tile where it covers more than `noted` of it, and sqrt(common / share of the tiles that
+    it is on) is its factor, where it is on less than `common` of them: Gupta et al. 2019, arXiv 1908.03195, section 5.
+    """
+    present = np.array([(tile.covers == 1).mean((1, 2)) > noted for tile in tiles])
+    factors = np.sqrt(common / np.maximum(present.mean(0), 1 / len(tiles))).clip(min=1.0)
+    return np.where(present, factors, 1.0).max(1)
+
+
 class CropSampler:
     """Draws labelled crops by source share; everything follows from the generator it is given."""
 
@@ -151,11 +162,14 @@ class CropSampler:
 
     @staticmethod
     def _by_site(tiles: list[Tile]) -> tuple[list[Tile], np.ndarray]:
-        """Tiles with weights: a site of n tiles counts as sqrt(n) tiles, so that four rivers don't rule the rest."""
+        """Tiles with weights: a site of n tiles counts as sqrt(n) tiles, so that four rivers don't rule the rest.
+
+        Tiles of a rare land cover come more often, see `repeat_factors`.
+        """
         counts: dict[str, int] = {}
         for tile in tiles:
             counts[tile.site] = counts.get(tile.site, 0) + 1
-        weights = np.array([counts[tile.site] ** -0.5 for tile in tiles])
+        weights = np.array([counts[tile.site] ** -0.5 for tile in tiles]) * repeat_factors(tiles)
         return tiles, weights / weights.sum()
 
     def draw_tile(self, rng: np.random.Generator) -> Tile:

@@ -1,9 +1,12 @@
 """Training crops: shapes, determinism, and clouds that leave the truth alone."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
-from spex_model.training.crops import CropSampler, CropSettings, pass_clouds
+from spex_model.training.crops import CropSampler, CropSettings, pass_clouds, repeat_factors
 from spex_model.training.datasets import UNKNOWN, synthetic_tiles
 
 
@@ -26,3 +29,13 @@ def test_shadow_darkens_and_thick_cloud_hides():
         assert np.isfinite(values).all() and (labels[1] == UNKNOWN).all()
         hidden = labels[0] == 0
         assert not hidden.any() or values[:, hidden].mean() > 0.2
+
+
+def test_tiles_of_a_rare_land_cover_come_more_often():
+    (tile,) = synthetic_tiles(iter((3,)), size=64)
+    empty = np.zeros_like(tile.covers)
+    common, rare = empty.copy(), empty.copy()
+    common[0], rare[1, :40] = 1, 1
+    tiles = [replace(tile, covers=covers) for covers in (rare, *[common] * 7)]
+    assert repeat_factors(tiles) == pytest.approx([2.0] + [1.0] * 7)
+    assert repeat_factors([replace(tile, covers=empty)]) == pytest.approx([1.0])
