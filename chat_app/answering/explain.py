@@ -265,7 +265,7 @@ def why_words(facts: dict[str, Any], model_text: str) -> str:
             f"Pixels on the other side of {facts['index']} {facts['threshold']:.2f} with another texture would change my mind."
         )
     if model_text:
-        lines.append(f"What the model said: “{model_text}”")
+        lines.append(f"What the model said of the regions in its prompt, before it outlined any: “{model_text}”")
     return " ".join(lines)
 
 

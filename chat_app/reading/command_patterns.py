@@ -34,8 +34,8 @@ CORRECTION = re.compile(
 )
 CONNECTOR = re.compile(r"\s*(?:;|\.\s|, then |,? and then |,? then |, and |, but |,| and | und | et | y |，)\s*")
 CHINESE_FILLERS = re.compile("只要|只|请|保留|的|那个|那些|一下|把|个|是")
-ASKS_OR_AMENDS = re.compile(r"^(?:is|are|was|does|did|how|why|what if)\b.*\?|\binstead\b")
-"""A question is no command, and "instead" speaks of the step before: both are left to the model."""
+ASKS_OR_AMENDS = re.compile(r"^(?:is|are|was|does|did|how|why|what if)\b.*\?|\binstead\b|^right, ")
+"""A question is no command, "instead" speaks of the step before, and "right, …" of no side: all are left to the model."""
 KEEP = re.compile(
     r"\b(?:only|just|keep|leave|retain|show|nur|behalte|seulement|garde|uniquement|solo|sólo|quédate)\b|只|保留"
 )
@@ -79,7 +79,7 @@ def _to_layer(op: str) -> Callable[..., dict[str, Any]]:
 # {N} number, {R} rank, {I} index, {V} a value, {O} the other layer.
 STEP_PATTERNS: tuple[tuple[str, Callable[..., dict[str, Any]]], ...] = (
     (rf"{DROP} (?:but|except){_THING} (?:for )?{_BIG}{_THING}", lambda: _step("keep_largest", count=1)),
-    (rf"(?:others?|anderen|autres|demás|other){_THING}|{DROP}{_THING} {_BIG}{_THING}|(?:but|except|others not){_THING} {_BIG}{_THING}", lambda: _step("drop_largest", count=1)),
+    (rf"(?:others|anderen|autres|demás){_THING}|{DROP}{_THING} {_BIG}{_THING}|(?:but|except|others not){_THING} {_BIG}{_THING}", lambda: _step("drop_largest", count=1)),
     (rf"{_BIG}{_THING}|{_BIG} part|最大", lambda: _step("keep_largest", count=1)),
     (rf"(?:top )?{{N}}{_THING} {_BIG}{_THING}|top {{N}}{_THING}(?: size)?|{_BIG} {{N}}{_THING}", lambda number: _step("keep_largest", count=int(number))),
     (rf"{_SMALL}{_THING}", lambda: _step("keep_smallest", count=1)),
@@ -123,7 +123,7 @@ CLICK_PATTERNS: tuple[tuple[str, str], ...] = (
     (r"(?:only |just |keep )*(?:this|that) (?:one|piece|region|area|patch)(?: only| please)?|(?:only|just|keep) this|(?:keep |only )*the (?:one|region) i clicked(?: on)?", "keep_clicked"),
 )  # fmt: skip
 
-SHOW = r"(?:show|find|map|highlight|mark|extract|detect|outline|segment|pick|locate|identify|display|draw|trace|get|give|search|looking|locating|what about|how about|next|zeig|zeige|finde|markiere|suche|such|montrez?-moi|montre|trouve|cherche|où|donde|dónde|muestra|muéstrame|encuentra|busca|显示|找出|标出|现在看)"
+SHOW = r"(?<![a-zà-ÿ])(?:show|find|map|highlight|mark|extract|detect|outline|segment|pick|locate|identify|display|draw|trace|get|give|search|looking|locating|what about|how about|next|zeig|zeige|finde|markiere|suche|such|montrez?-moi|montre|trouve|cherche|où|donde|dónde|muestra|muéstrame|encuentra|busca|显示|找出|标出|现在看)(?![a-zà-ÿ])"
 PLAIN: tuple[tuple[str, str], ...] = (
     ("undo", r"undo(?: (?:that|it|this|the last (?:step|change|thing)))?|go back|take (?:that|it) back|revert(?: (?:that|it))?|(?:one )?step back|rückgängig(?: machen)?|mach das rückgängig|zurück|annuler?|deshacer|deshaz eso|撤销"),
     ("redo", r"redo(?: (?:that|it))?|wiederholen|rétablir|refais|rehacer|重做"),
@@ -148,7 +148,7 @@ QUESTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("measure", rf"(?:what is the )?(?:average|mean) (?:size|area)(?: of (?:the )?(?:pieces|regions|patches|{TARGET}))?|how (?:big|large) are (?:they|{TARGET}) on average", {"quantity": "mean_area"}),
     ("measure", rf"(?:what|which) (?:share|percentage|fraction|percent|proportion)(?: of (?:the )?(?:image|picture|scene|area|map))? (?:is|are) {TARGET}|how (?:many percent|much of (?:the )?(?:image|picture|scene)) is {TARGET}|(?:as |in )?(?:percent|percentage|share|%)|what (?:share|percentage|fraction)(?: is (?:it|that))?", {"quantity": "share"}),
     ("measure", rf"(?:(?:and )?how (?:big|large|much)(?: land| area)?|what(?:'s| is) the (?:total )?(?:area|size|extent)|(?:total )?(?:area|size)|measure)(?: (?:is|are|of|does))? ?(?:the (?:area of )?)?(?:{TARGET})?(?: (?:is there|there|in total|altogether|cover))?|(?:give me|tell me) (?:the |its )?(?:size|area)|wie groß ist (?:das|es|der|die)|quelle (?:est la )?surface|¿?qué superficie tiene|面积(?:是)?多少|有多大", {}),
-    ("count", rf"how many(?: (?:of them|pieces|regions|patches|areas|{LAYER}))?(?: (?:are there|is it|are they|do you see|did you find))?|count(?: (?:them|it|the pieces|{TARGET}))?|(?:what is the )?number of (?:pieces|regions|patches|{TARGET})|wie viele(?: sind es)?|combien(?: y en a-t-il)?|¿?cuántos hay|有几个|多少个", {}),
+    ("count", rf"how many(?: (?:of them|pieces|regions|patches|areas|(?P<target>{LAYER})))?(?: (?:are there|is it|are they|do you see|did you find))?|count(?: (?:them|it|the pieces|{TARGET}))?|(?:what is the )?number of (?:pieces|regions|patches|{TARGET})|wie viele(?: sind es)?|combien(?: y en a-t-il)?|¿?cuántos hay|有几个|多少个", {}),
     ("locate", rf"where (?:is|are|exactly is) (?:it|they|that|the (?:biggest|largest)(?: one| {LAYER}| part)?)|(?:what are the )?(?:coordinates|location|position)(?: of {TARGET})?|wo (?:ist|liegt) (?:das|es|der größte|die größte)|où (?:est-ce|est le plus grand)|¿?dónde está|在哪里", {}),
     ("describe", rf"describe(?: {TARGET})?(?: to me)?|tell me (?:more|more about {TARGET}|about {TARGET})|what do you see|summari[sz]e(?: {TARGET})?|beschreibe? es|décris|描述一下", {}),
     ("explain", rf"why|why do you (?:think|say) (?:so|that|this)|why(?: is| are)? (?:that|this|it|{TARGET})(?: {LAYER})?|how do you know(?: (?:that|it))?|are you (?:really )?sure(?: about {TARGET})?|explain(?: {TARGET})?|how (?:sure|confident|certain) are you|what makes you (?:say|think) (?:that|so)|warum|pourquoi|¿?por qué|为什么|你确定吗", {}),

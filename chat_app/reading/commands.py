@@ -32,8 +32,11 @@ _ARGUMENTS = {
     "O": "other",
 }
 _QUESTIONS = ("measure", "count", "locate", "describe", "explain", "compare")
+_PLACING = frozenset(("keep_place", "drop_place"))
 _SENTENCE = 4
 """A message of fewer words says little without the turn before."""
+_NAME = re.compile(r"[^\s,;:]+(?: [^\s,;:]+){0,2}")
+"""A longer name, or one with a comma, may be a name and a remark."""
 _FORMATS = {"geojson": "geojson", "json": "geojson", "geotiff": "geotiff", "tiff": "geotiff", "tif": "geotiff", "png": "png", "picture": "png", "image": "png", "geopackage": "gpkg", "gpkg": "gpkg"}  # fmt: skip
 
 
@@ -83,7 +86,13 @@ def read_command(message: str, layers: Sequence[LayerView], last: Plan | None = 
 
 def _leans(message: str, values: dict[str, Any], last: Plan | None) -> bool:
     """Whether a message only goes on with the question before it, so that its own words do not say what is asked."""
-    if last is None or last.intent not in _QUESTIONS:
+    if last is None:
+        return False
+    if last.intent == "refine" and values["intent"] == "refine" and len(message.split()) <= _SENTENCE:
+        # "And in the middle?" after another place: in its stead, or on top of it?
+        ops = [step.op for step in last.steps], [step["op"] for step in values["steps"]]
+        return all(not _PLACING.isdisjoint(those) for those in ops)
+    if last.intent not in _QUESTIONS:
         return False
     if values["intent"] == "measure":
         return "quantity" not in values and len(message.split()) < _SENTENCE and last.quantity not in (None, "area")
@@ -159,7 +168,7 @@ class _Reader:
         ):
             known = {layer.name.casefold(): layer.name for layer in self.layers}
             old = (renamed["old"] or "").casefold()
-            if not old or old in known:
+            if (not old or old in known) and _NAME.fullmatch(renamed["new"]):
                 return {"intent": "rename", "target": known.get(old), "name": renamed["new"]}
         for intent, pattern in (
             ("hide", rf"(?:hide|turn off|switch off|don't show|do not show) {target}(?: off)?|turn {target} off".replace("<target>", "<target>", 1)),
@@ -259,6 +268,9 @@ class _Reader:
             steps.append(step)
             if piece and target is None and cover is None:
                 target = piece
+        there = {name for layer in self.layers for name in (layer.name, layer.land_cover)}
+        if any(step["op"] == "union" and step["layer"] not in there for step in steps):
+            return None  # "Add the houses to that": a layer more, or one layer of both?
         if cover is not None:
             return {"intent": "extract", "land_covers": (cover,), "steps": tuple(steps)}
         return self._refine(steps, target) if steps else None
@@ -287,7 +299,7 @@ class _Reader:
             return {"intent": "extract", "land_covers": (self.values[match["C"]],), "index": self.values[match["I2"]]}
         covers = re.findall(r"«(C\d+)»", squeezed)
         rest = re.sub(rf"«C\d+»|{patterns.SHOW}|[&,，、]|\b(?:too|und|et|mark|are)\b|和", " ", squeezed).strip()
-        if covers and not rest:
+        if covers and not rest and not (len(covers) > 1 and ":" in text):
             names = tuple(dict.fromkeys(str(self.values[tag_]) for tag_ in covers))
             there = {layer.land_cover for layer in self.layers} | {layer.name for layer in self.layers}
             if there & set(names) and not re.search(patterns.SHOW, self.text):

@@ -22,12 +22,19 @@ _IMPLIED = 4
 
 
 _FEWEST_BANDS = 3
+_PLAIN_WORDS = 8
+"""In a message of more words, or Chinese characters, a land cover may be what it is not about."""
+_ONE = re.compile(r"\b(?:an?|whole|full|einen?|ganzen?|une?|una)\b", re.IGNORECASE)
+_WITHOUT = re.compile(
+    r"\b(?:no|not|without|free of|than|ohne|kein\w*|nicht|als|sans|pas|sin|ni|que)\b|没|无|不|比", re.IGNORECASE
+)
+"""Words that turn a land cover into what is not wanted: "ground without plants"."""
 
 
 def repair(plan: Plan, message: str, layers: Iterable[LayerView], last: Plan | None = None) -> Plan:
     """Hold a plan of the model to the words of the message.
 
-    Land covers that the message names outright replace others; a layer that is neither named nor there is not the
+    Land covers that a short, plain message names replace others; a layer that is neither named nor there is not the
     target; a number that neither the message nor the plan before it holds is replaced by the only one of its kind that
     the message does hold. Raises PlanError where that leaves a doubt.
     """
@@ -36,11 +43,13 @@ def repair(plan: Plan, message: str, layers: Iterable[LayerView], last: Plan | N
     values = plan.to_dict()
     if plan.intent == "extract":
         named = tuple(dict.fromkeys(value for key, value in tagged.values.items() if key.startswith("C")))
-        if named and not set(named) & set(plan.land_covers):
+        if named and not set(named) & set(plan.land_covers) and _is_plain(message):
             values["land_covers"] = list(named)
     _hold_to_words(values, message, tagged.values)
     _hold_to_layers(values, [str(value) for key, value in tagged.values.items() if key[0] in "CY"], layers)
     said = numbers_said(message) | _tagged_numbers(tagged.values)
+    if _ONE.search(message):
+        said.add(1.0)
     if plan.intent == "set_pixel_size":
         said |= {number / 100 for number in said}
     if last is not None:
@@ -56,6 +65,12 @@ def repair(plan: Plan, message: str, layers: Iterable[LayerView], last: Plan | N
         return Plan.model_validate(values)
     except ValidationError as error:
         raise PlanError("The numbers of the message do not fit the plan.") from error
+
+
+def _is_plain(message: str) -> bool:
+    """Whether what a message names is what it wants: few words, none of them a negation."""
+    words = re.findall(r"[\u4e00-\u9fff]|[^\s\u4e00-\u9fff]+", message)
+    return len(words) <= _PLAIN_WORDS and _WITHOUT.search(message) is None
 
 
 def _hold_to_words(values: dict[str, Any], message: str, tags: dict[str, Any]) -> None:

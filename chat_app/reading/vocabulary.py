@@ -21,7 +21,7 @@ NUMBER_WORDS = {
     "fifty": 50, "hundred": 100, "a hundred": 100, "one hundred": 100, "a thousand": 1000, "half": 0.5, "half a": 0.5, "half an": 0.5, "a half": 0.5, "a quarter": 0.25,
     "a quarter of a": 0.25, "a dozen": 12, "dozen": 12, "thirty": 30, "forty": 40, "quarter": 0.25, "one and a half": 1.5, "two and a half": 2.5, "a couple of": 2, "zwei": 2, "drei": 3, "vier": 4, "fünf": 5, "zehn": 10, "einen halben": 0.5,
     "ein halber": 0.5, "einem halben": 0.5, "deux": 2, "trois": 3, "quatre": 4, "cinq": 5, "dix": 10, "un demi": 0.5, "demi": 0.5, "dos": 2, "tres": 3, "cuatro": 4,
-    "cinco": 5, "diez": 10, "medio": 0.5, "media": 0.5, "一": 1, "两": 2, "二": 2, "三": 3, "四": 4, "五": 5, "十": 10, "半": 0.5, "an": 1, "a": 1, "ein": 1, "einem": 1, "einen": 1, "un": 1, "une": 1, "una": 1,
+    "cinco": 5, "diez": 10, "medio": 0.5, "media": 0.5, "anderthalb": 1.5, "eineinhalb": 1.5, "dreiviertel": 0.75, "ein dreiviertel": 0.75, "一": 1, "两": 2, "二": 2, "三": 3, "四": 4, "五": 5, "十": 10, "半": 0.5, "an": 1, "a": 1, "ein": 1, "einem": 1, "einen": 1, "un": 1, "une": 1, "una": 1,
 }  # fmt: skip
 UNITS = {
     "ha": "ha", "hectare": "ha", "hectares": "ha", "hectar": "ha", "hectars": "ha", "hektar": "ha", "hectárea": "ha", "hectáreas": "ha", "公顷": "ha", "hectarea": "ha", "hectareas": "ha", "hektare": "ha",
@@ -48,8 +48,8 @@ _SIDES = {
     "right": ("right", "right-hand", "rechten", "rechts", "droite", "derecha", "右"),
 }  # fmt: skip
 _COLOURS = {
-    "red": ("red", "rot", "rouge", "rojo", "红色"), "orange": ("orange", "naranja", "橙色"), "yellow": ("yellow", "gelb", "jaune", "amarillo", "黄色"),
-    "green": ("green", "grün", "vert", "verde", "绿色"), "cyan": ("cyan", "turquoise", "türkis"), "blue": ("blue", "blau", "bleu", "azul", "蓝色"),
+    "red": ("red", "rot", "rouge", "rojo", "红色"), "orange": ("orange", "naranja", "anaranjado", "橙色"), "yellow": ("yellow", "gelb", "jaune", "amarillo", "黄色"),
+    "green": ("green", "grün", "vert", "verde", "绿色"), "cyan": ("cyan", "turquoise", "türkis", "cian"), "blue": ("blue", "blau", "bleu", "azul", "蓝色"),
     "purple": ("purple", "violet", "lila", "morado", "紫色"), "pink": ("pink", "magenta", "rosa", "rose", "粉色"), "brown": ("brown", "braun", "marron", "marrón"),
     "grey": ("grey", "gray", "grau", "gris"), "white": ("white", "weiß", "blanc", "blanco", "白色"), "black": ("black", "schwarz", "noir", "negro", "黑色"),
 }  # fmt: skip
@@ -115,12 +115,14 @@ _AMOUNT = re.compile(
 )
 _PLACES, _COLOUR_WORDS, _RANK_WORDS = _reversed(_SIDES), _reversed(_COLOURS), _reversed(_RANKS)
 _PLACE = re.compile(
-    rf"(?:(?:in|within|on|from|at|to|towards|im|in der|im|dans|au|à|en el|en la|en)\s+)?(?:the\s+|le\s+|la\s+|el\s+)?(?P<side>{_words(_PLACES)})"
+    rf"(?:(?:in|within|on|from|at|to|towards|im|in der|im|dans|au|à|en el|en la|en)\s+)?(?:the\s+|le\s+|la\s+|el\s+)?(?P<side>{_words(_PLACES)})(?! of (?:it|that|this)\b)"
     r"(?:\s*(?P<part>third|half|part|side|corner|quarter|hand side|edge|drittel|hälfte|tiers|moitié|tercio|mitad|部|边|半部))?(?:\s+of (?:the )?(?:image|picture|scene|map|photo))?"
 )
 _PLAIN_PLACE = re.compile(_words(word for word in _PLACES if word not in _SAID_OTHERWISE))
 _COVER_WORDS = _reversed(SYNONYMS)
 _COVER = re.compile(_words(_COVER_WORDS))
+_NO_COVER = re.compile(r"(?:(?<=\bo )|(?<=\bque ))sea\b|水(?=[稻土泥])|(?<=[防泼缩])水")
+"""What looks like a land cover and is none: Spanish "o sea" (that is), rice, soil, cement, "waterproof" in Chinese."""
 _INDEX = re.compile(_words(name.lower() for name in INDEX_NAMES if name != "BI"))
 _COLOUR = re.compile(_words(_COLOUR_WORDS))
 _RANK = re.compile(_words(_RANK_WORDS))
@@ -148,11 +150,13 @@ def read_number(text: str) -> float:
 def tag(message: str, layer_names: Iterable[str] = ()) -> Tagged:
     """Tag the values in a message; `layer_names` are the names in use, so that a layer called "my fields" is seen."""
     tagged = Tagged(normalise(message))
-    own = {name.casefold(): name for name in layer_names if name.casefold() not in _COVER_WORDS}
+    names = {name.casefold(): name for name in layer_names}
+    own = {key: name for key, name in names.items() if _COVER_WORDS.get(key) != key}
     if own:
         tagged.replace(_own_names(tuple(own)), lambda match: ("Y", own[match[0]]))
     tagged.replace(_INDEX, lambda match: ("I", match[0].upper()))
     tagged.replace(_AMOUNT, _amount)
+    tagged.text = _NO_COVER.sub("·", tagged.text)
     tagged.replace(_COVER, lambda match: ("C", _COVER_WORDS[match[0]]))
     tagged.replace(_PLACE, _place)
     tagged.replace(_RANK, lambda match: ("R", _RANK_WORDS[match[0]]))

@@ -208,7 +208,7 @@ class _State:
         elif intent == "reset":
             self.layers, self.active = {}, None
         elif intent in ("show", "change") and len(named) == 1:
-            self.active = name
+            self.active = named[0]
         elif intent == "rename" and named:
             self.layers = {plan["name"] if key == name else key: layer for key, layer in self.layers.items()}
             self.active = plan["name"] if name == self.active else self.active
