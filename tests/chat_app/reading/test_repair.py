@@ -34,7 +34,7 @@ def test_right_plans_of_written_conversations_pass(language):
                 held = error
             if held != plan:
                 bent.append((turn.message, turn.plan, held))
-    assert count > 600 and len(bent) <= count / 100, bent
+    assert count > 600 and len(bent) <= count / 300, bent
 
 
 def test_a_number_that_nobody_said_is_refused():
@@ -51,3 +51,24 @@ def test_a_number_after_dots_is_read_whole():
 
 def test_layers_named_in_chinese_alone_are_found():
     assert tag("把上游隐藏", ["上游"]).values == {"Y0": "上游"}
+
+
+@pytest.mark.parametrize(
+    ("message", "land_cover"),
+    [
+        ("show me the ponds", "water"),
+        ("las zonas sin vegetación", "bare soil"),
+        ("没有植被的土地", "bare soil"),
+        ("my husband says the village is bigger than the golf club, so mark me the lawns", "bare soil"),
+        ("pues arenales o lo que sea", "bare soil"),
+        ("再看水稻", "bare soil"),
+    ],
+)
+def test_only_a_short_plain_message_overrules_the_land_cover(message, land_cover):
+    plan = Plan.model_validate({"intent": "extract", "land_covers": ["bare soil"]})
+    assert repair(plan, message, []).land_covers == (land_cover,)
+
+
+def test_a_whole_one_is_a_number():
+    plan = Plan.model_validate({"intent": "refine", "steps": [{"op": "drop_smaller", "value": 1, "unit": "ha"}]})
+    assert repair(plan, "make it a whole hectare", [LayerView("water", "water", 3, True)]) == plan
