@@ -14,6 +14,7 @@ from chat_app.memory.turns import ReaderName
 from chat_app.plan import ALL_LAYERS, Plan, plan_schema, read_plan_json
 from chat_app.prompts import render
 from chat_app.reading.commands import LayerView, read_command
+from chat_app.reading.local_units import in_square_metres
 from chat_app.reading.repair import repair
 from chat_app.reading.spelling import mend
 from chat_app.settings import Settings
@@ -24,6 +25,13 @@ from spex_model.serving.protocol import Runtime
 
 log = logging.getLogger(__name__)
 
+_PICKS = (
+    ("1", "first", "the first", "the first one", "yes", "yes please", "ja", "ja bitte", "das erste", "oui", "le premier",
+     "la première", "sí", "si", "el primero", "la primera", "是", "是的", "对", "好", "好的", "第一个"),
+    ("2", "second", "the second", "the second one", "das zweite", "le deuxième", "la deuxième", "le second",
+     "la seconde", "el segundo", "la segunda", "第二个"),
+)  # fmt: skip
+"""Short answers to a question, by the option that they choose."""
 _ABOUT_A_LAYER = ("measure", "count", "locate", "describe", "explain")
 
 
@@ -52,6 +60,7 @@ def read_message(message: str, session: Session, runtime: Runtime | None, settin
     layers = view_layers(session)
     answered = _chosen_option(message, session)
     last = _last_plan(session)
+    message = in_square_metres(message)
     mended = mend(message, (layer.name for layer in layers))
     for said in dict.fromkeys((answered or message, mended)) if settings.use_rules else ():
         if (plan := read_command(said, layers, last)) is not None:
@@ -72,12 +81,8 @@ def _chosen_option(message: str, session: Session) -> str | None:
     last = session.turns[-1] if session.turns else None
     if last is None or last.plan is None or last.plan.intent != "clarify":
         return None
-    said = message.strip().rstrip(".!").casefold()
-    picks = (
-        ("1", "first", "the first", "the first one", "yes", "yes please"),
-        ("2", "second", "the second", "the second one"),
-    )
-    return next((option for option, words in zip(last.options, picks, strict=False) if said in words), None)
+    said = message.strip().rstrip(".!。！").casefold()
+    return next((option for option, words in zip(last.options, _PICKS, strict=False) if said in words), None)
 
 
 def _last_plan(session: Session) -> Plan | None:

@@ -108,10 +108,10 @@ def _reversed(table: dict[Any, tuple[str, ...]]) -> dict[str, Any]:
 
 
 _DIGITS = r"\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+"
-_NUMBER = rf"(?P<number>{_DIGITS}|{'|'.join(re.escape(w) for w in sorted(NUMBER_WORDS, key=len, reverse=True))})"
+NUMBER_PATTERN = rf"(?P<number>{_DIGITS}|{'|'.join(re.escape(w) for w in sorted(NUMBER_WORDS, key=len, reverse=True))})"
 _UNIT_END = r"(?![a-z0-9äöüéèñ²-])"
 _AMOUNT = re.compile(
-    rf"(?<![a-z0-9äöüßéèñ.-]){_NUMBER}\s*-?\s*(?P<unit>{'|'.join(re.escape(u) for u in sorted(UNITS, key=len, reverse=True))}){_UNIT_END}"
+    rf"(?<![a-z0-9äöüßéèñ.-]){NUMBER_PATTERN}\s*-?\s*(?P<unit>{'|'.join(re.escape(u) for u in sorted(UNITS, key=len, reverse=True))}){_UNIT_END}"
 )
 _PLACES, _COLOUR_WORDS, _RANK_WORDS = _reversed(_SIDES), _reversed(_COLOURS), _reversed(_RANKS)
 _PLACE = re.compile(
