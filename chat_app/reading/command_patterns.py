@@ -34,8 +34,11 @@ CORRECTION = re.compile(
 )
 CONNECTOR = re.compile(r"\s*(?:;|\.\s|, then |,? and then |,? then |, and |, but |,| and | und | et | y |，)\s*")
 CHINESE_FILLERS = re.compile("只要|只|请|保留|的|那个|那些|一下|把|个|是")
-ASKS_OR_AMENDS = re.compile(r"^(?:is|are|was|does|did|how|why|what if)\b.*\?|\binstead\b|^right, ")
-"""A question is no command, "instead" speaks of the step before, and "right, …" of no side: all are left to the model."""
+ASKS_OR_AMENDS = re.compile(
+    r"^(?:is|are|was|does|did|how|why|what if)\b.*\?|\binstead\b|^right, "
+    r"|^(?:(?:that's|that is|what's|what is|all|quite|yes|yeah|just)\s+)?(?:right|left|top)\W*$|\b(?:anything|something|what) else\b"
+)
+"""A question is no command, "instead" speaks of the step before, "that's right" of no side: all are left to the model."""
 KEEP = re.compile(
     r"\b(?:only|just|keep|leave|retain|show|nur|behalte|seulement|garde|uniquement|solo|sólo|quédate)\b|只|保留"
 )

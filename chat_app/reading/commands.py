@@ -302,7 +302,7 @@ class _Reader:
         if covers and not rest and not (len(covers) > 1 and ":" in text):
             names = tuple(dict.fromkeys(str(self.values[tag_]) for tag_ in covers))
             there = {layer.land_cover for layer in self.layers} | {layer.name for layer in self.layers}
-            if there & set(names) and not re.search(patterns.SHOW, self.text):
+            if there & set(names) and set(re.findall(patterns.SHOW, self.text)) <= {"où", "donde", "dónde"}:
                 return None  # "and the trees?": the layer is there, and something else is wanted of it
             return {"intent": "extract", "land_covers": names}
         return None

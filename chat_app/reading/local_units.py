@@ -18,7 +18,9 @@ _SQUARE_METRES = {
 """Only units that are the same wherever they are used today; a Morgen, a bigha or a manzana is not."""
 _NAMES = {name: m2 for names, m2 in _SQUARE_METRES.items() for name in names}
 _CHINESE = re.compile(r"[零一二两三四五六七八九十百千万]{2,}(?=\s*[亩畝])")
-_AMOUNT = re.compile(rf"(?<![a-zà-ÿ\d.,百千万]){NUMBER_PATTERN}\s*(?P<unit>{'|'.join(_NAMES)})(?![a-zà-ÿ])", re.IGNORECASE)
+_AMOUNT = re.compile(
+    rf"(?<![a-zà-ÿ\d.,百千万]){NUMBER_PATTERN}\s*(?P<unit>{'|'.join(_NAMES)})(?![a-zà-ÿ])", re.IGNORECASE
+)
 
 
 def in_square_metres(message: str) -> str:

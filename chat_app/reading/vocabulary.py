@@ -61,6 +61,7 @@ _RANKS = {
 
 _SAID_OTHERWISE = frozenset(("est", "este", "sur"))
 """Words of places that more often mean something else: French for "is" and "on", Spanish for "this"."""
+_TO_THE = re.compile(r"(?:l'|\b(?:al|del|el|zona|parte|lado|mitad|côté|partie|moitié))\s*$")
 _COMPASS = ("north", "south", "east", "west")
 
 
@@ -107,7 +108,7 @@ def _reversed(table: dict[Any, tuple[str, ...]]) -> dict[str, Any]:
     return {word: key for key, words in table.items() for word in words}
 
 
-_DIGITS = r"\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+"
+_DIGITS = r"\d{1,3}(?:\.\d{3}){2,}|\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+"
 NUMBER_PATTERN = rf"(?P<number>{_DIGITS}|{'|'.join(re.escape(w) for w in sorted(NUMBER_WORDS, key=len, reverse=True))})"
 _UNIT_END = r"(?![a-z0-9äöüéèñ²-])"
 _AMOUNT = re.compile(
@@ -138,10 +139,16 @@ def normalise(message: str) -> str:
 
 
 def read_number(text: str) -> float:
-    """The value of a number in digits or words: "1,000" is a thousand, "0,5" a half."""
+    """The value of a number in digits or words: "1,000" is a thousand, "0,5" a half.
+
+    "1.500" is one and a half thousand, as in German, French and Spanish: nobody writes zeros behind a decimal point to
+    say how large a pond is. "1.194" may be the size of a pixel.
+    """
     if text in NUMBER_WORDS:
         return float(NUMBER_WORDS[text])
     text = text.replace("'", "").replace(" ", "")
+    if re.fullmatch(r"-?[1-9]\d{0,2}(\.\d{3})*\.(\d00|\d{3}\.\d{3})", text):
+        return float(text.replace(".", ""))
     if re.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d+)?", text):
         return float(text.replace(",", ""))
     return float(text.replace(",", "."))
@@ -189,6 +196,8 @@ def _amount(match: re.Match[str]) -> tuple[str, Any]:
     return ("P" if unit == "px" else "A"), (value, unit)
 
 
-def _place(match: re.Match[str]) -> tuple[str, Any]:
+def _place(match: re.Match[str]) -> tuple[str, Any] | None:
+    if match["side"] in _SAID_OTHERWISE and not _TO_THE.search(match.string[: match.start("side")]):
+        return None
     part = "third" if match["part"] in ("third", "drittel", "tiers", "tercio") else "half"
     return "W", (_PLACES[match["side"]], part)

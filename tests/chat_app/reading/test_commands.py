@@ -90,7 +90,8 @@ def test_plain_messages(message, plan):
      "and the smallest one instead?", "water?", "and of the water", "specks under 6 m2 out", "smaller than 2 ha", "no it was right. again please",
      "flew it at 80 m this morning, the resolution is 2 cm", "trim 15 m from its edge, mixed pixels", "forest out of water", "largest one, where",
      "rename it rev2, he deserves it", "call it old mill pond by the road", "now the other layer", "let's add the houses to that", "right, only that",
-     "and the water?", "villages next: green land"],
+     "and the water?", "villages next: green land", "that's right", "all right!", "right", "Top!", "what's left", "anything else?",
+     "où est le lac", "solo este lago", "quita este"],
 )  # fmt: skip
 def test_what_it_does_not_understand_is_left_to_the_model(message):
     assert read(message) is None
@@ -108,7 +109,21 @@ def test_a_land_cover_without_a_layer_is_extracted_first():
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("1,000", 1000), ("0,5", 0.5), ("2.5", 2.5), ("half a", 0.5), ("1'500", 1500), ("two", 2)]
+    ("text", "value"),
+    [
+        ("1,000", 1000),
+        ("0,5", 0.5),
+        ("2.5", 2.5),
+        ("half a", 0.5),
+        ("1'500", 1500),
+        ("two", 2),
+        ("1.000", 1000),
+        ("2.500", 2500),
+        ("1.000.000", 1e6),
+        ("1.194", 1.194),
+        ("0.450", 0.45),
+        ("12.5", 12.5),
+    ],
 )
 def test_numbers_as_people_write_them(text, value):
     assert read_number(text) == value
