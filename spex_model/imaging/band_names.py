@@ -71,33 +71,38 @@ def name_bands(dataset: DatasetReader, file_name: str) -> BandNames:
             "Save it as RGB, or upload the image that it was made from."
         )
     described = _described(dataset)
-    for names in (
-        [normalise_band_name(text) if text else None for text in described],
+    for names, notes in (
+        ([normalise_band_name(text) if text else None for text in described], ()),
         _by_sensor_code(described, dataset, file_name),
     ):
-        if names and sum(name is not None for name in names) >= max(1, len(names) // 2):
-            return _noted(_unique(_with_alpha(names, dataset)), described)
+        if sum(name is not None for name in names) >= max(1, len(names) // 2):
+            return _noted(_unique(_with_alpha(names, dataset)), described, *notes)
     by_colour = _by_colour(dataset)
     if by_colour is not None:
         return by_colour
-    return _by_default(dataset, file_name)
+    return _by_default(dataset)
 
 
-def _noted(names: tuple[str | None, ...], described: Sequence[str]) -> BandNames:
-    """The names, with a note about the bands that are left aside."""
+def _noted(names: tuple[str | None, ...], described: Sequence[str], *notes: str) -> BandNames:
+    """The names, with notes about the bands that are left aside, and about an alpha band that is described otherwise."""
     aside = [
         text[:40] or f"number {number}"
         for number, (name, text) in enumerate(zip(names, described, strict=True), start=1)
         if name is None
     ]
-    return BandNames(names, (f"Bands that are not used here: {', '.join(aside)}.",) if aside else ())
+    marked = [
+        f'The file marks its band "{text[:40]}" as alpha: pixels where it is 0 are left out as nodata.'
+        for name, text in zip(names, described, strict=True)
+        if name == "alpha" and text and normalise_band_name(text) != "alpha" and band_code(text) is None
+    ]
+    unused = [f"Bands that are not used here: {', '.join(aside)}."] if aside else []
+    return BandNames(names, (*notes, *marked, *unused))
 
 
 def _with_alpha(names: Sequence[str | None], dataset: DatasetReader) -> list[str | None]:
-    """A band without a name that the file calls alpha, and that holds nothing else, is alpha."""
+    """The names, and "alpha" for a band without one that is alpha."""
     return [
-        "alpha" if name is None and colour == ColorInterp.alpha and is_mask(dataset, number) else name
-        for number, (name, colour) in enumerate(zip(names, dataset.colorinterp, strict=True), start=1)
+        "alpha" if name is None and _is_alpha(dataset, number) else name for number, name in enumerate(names, start=1)
     ]
 
 
@@ -126,20 +131,29 @@ def plain_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return result
 
 
-def _by_sensor_code(texts: Sequence[str], dataset: DatasetReader, file_name: str) -> list[str | None] | None:
-    """Names from a sensor's band numbers; which sensor, the tags, the file name or the numbers themselves tell.
+def _by_sensor_code(
+    texts: Sequence[str], dataset: DatasetReader, file_name: str
+) -> tuple[list[str | None], tuple[str, ...]]:
+    """Names from a sensor's band numbers, and a note where the file, its tags and the numbers leave the sensor open.
 
-    "Band 1", "Band 2", … without a word about the sensor only count the bands of the file: they are no names.
+    "Band 1", "Band 2", … without a word about the sensor only count the bands of the file: they give no names ([]).
     """
     codes = [band_code(text) for text in texts]
     if sum(code is not None for code in codes) < max(1, len(codes) // 2):
-        return None
+        return [], ()
     only_counted = codes == [f"b{number}" for number in range(1, len(codes) + 1)]
-    padded = any(re.search(r"B0[1-9]", text) for text in texts)
-    if only_counted and not padded and _sensor_named(read_hints(dataset, file_name), texts) is None:
-        return None
-    sensor = guess_sensor(dataset, file_name, codes, texts)
-    return [BAND_CODES[sensor].get(code) if code else None for code in codes]
+    numbered = any(re.search(r"B0[1-9]|(?i:sr_b)", text) for text in texts)
+    named = _sensor_named(read_hints(dataset, file_name))
+    if only_counted and not numbered and named is None:
+        return [], ()
+    sensor, certain = (named, True) if named else guess_sensor(codes, texts)
+    names = [BAND_CODES[sensor].get(code) if code else None for code in codes]
+    if certain:
+        return names, ()
+    read_as = ", ".join(name for name in names if name)
+    return names, (
+        f"The file does not tell its sensor; its band numbers are read as {_SENSORS[sensor]}: {read_as}. {CHANGE}",
+    )
 
 
 def read_hints(dataset: DatasetReader, file_name: str) -> str:
@@ -148,7 +162,10 @@ def read_hints(dataset: DatasetReader, file_name: str) -> str:
     return " ".join(text[:_HINT_CHARACTERS] for text in texts).lower()[:_HINT_CHARACTERS]
 
 
-def _sensor_named(hints: str, texts: Sequence[str]) -> str | None:
+_SENSORS = {"sentinel2": "Sentinel-2", "landsat89": "Landsat 8/9", "landsat47": "Landsat 4-7"}
+
+
+def _sensor_named(hints: str) -> str | None:
     if re.search(r"sentinel[-_ ]?2|(?<![a-z0-9])s2[abc]?[-_ ]|msil[12]|hls[._]s30", hints):
         return "sentinel2"
     if re.search(
@@ -157,17 +174,26 @@ def _sensor_named(hints: str, texts: Sequence[str]) -> str | None:
         return "landsat47"
     if re.search(r"landsat[-_ ]?[89]|(?<![a-z0-9])lc0?[89](?:[_ ]|\d{6})|(?<![a-z])oli(?![a-z])|hls[._]l30", hints):
         return "landsat89"
-    return "landsat89" if any("sr_b" in text.lower() for text in texts) else None
+    return None
 
 
-def guess_sensor(dataset: DatasetReader, file_name: str, codes: Sequence[str | None], texts: Sequence[str]) -> str:
-    """ "sentinel2", "landsat89" or "landsat47" from tags, the file's name, and the way bands are numbered."""
-    named = _sensor_named(read_hints(dataset, file_name), texts)
-    if named is not None:
-        return named
-    numbers = {code for code in codes if code}
-    sentinel_only = {"b8a", "b12"} & numbers or any(re.search(r"B0[1-9](?![0-9])", text) for text in texts)
-    return "sentinel2" if sentinel_only else "landsat89"
+def guess_sensor(codes: Sequence[str | None], texts: Sequence[str]) -> tuple[str, bool]:
+    """ "sentinel2", "landsat89" or "landsat47" from the way bands are numbered, and whether no other has such numbers.
+
+    Surface reflectance is SR_B1-5 and SR_B7 on Landsat 4-7, with the thermal band as ST_B6; SR_B1-7 and ST_B10 on
+    Landsat 8/9 (USGS LSDS-1618, LSDS-1619).
+    """
+    numbers, together = {code for code in codes if code}, " ".join(texts).lower()
+    surface = "sr_b" in together
+    if "st_b6" in together:
+        return "landsat47", True
+    if surface and {"b6", "b10"} & numbers:
+        return "landsat89", True
+    if not surface and ({"b8a", "b12"} & numbers or any(re.search(r"B0[1-9](?![0-9])", text) for text in texts)):
+        return "sentinel2", True
+    if surface and {"b1", "b7"} <= numbers:
+        return "landsat47", False
+    return "landsat89", False
 
 
 _NEXT = {"nir": "nir2", "rededge": "rededge2", "rededge2": "rededge3", "swir1": "swir2", "thermal": "thermal2"}
@@ -198,42 +224,55 @@ def _by_colour(dataset: DatasetReader) -> BandNames | None:
     if not {"red", "green", "blue"} <= set(names):
         return None
     notes: list[str] = []
-    for number, colour in enumerate(dataset.colorinterp):
-        if names[number] is not None:
+    for number, name in enumerate(names):
+        if name is not None:
             continue
-        if colour == ColorInterp.alpha and (dataset.driver == "PNG" or is_mask(dataset, number + 1)):
+        if _is_alpha(dataset, number + 1):
             names[number] = "alpha"
         elif number == 3 and dataset.count == 4:
             names[number] = "nir"
             notes.append(
                 f"The fourth band is not named as infrared, but varies as a picture does: it is read as near-infrared. {CHANGE}"
             )
-    unique = _unique(names)
-    return BandNames(unique, (*notes, *_noted(unique, _described(dataset)).assumptions))
+    return _noted(_unique(names), _described(dataset), *notes)
 
 
-def _by_default(dataset: DatasetReader, file_name: str) -> BandNames:
-    count, eight_bit = dataset.count, dataset.dtypes[0] == "uint8"
-    if count == 2 and (is_mask(dataset, 2) or dataset.driver == "PNG"):
-        return BandNames(("pan", "alpha"), ())
+def _by_default(dataset: DatasetReader) -> BandNames:
+    """Names by the count of bands that are not alpha."""
+    alphas = [_is_alpha(dataset, number) for number in range(1, dataset.count + 1)]
+    names, note = _default_names(dataset, alphas.count(False))
+    others = iter(names)
+    return BandNames(_unique(["alpha" if alpha else next(others) for alpha in alphas]), (note,))
+
+
+def _default_names(dataset: DatasetReader, count: int) -> tuple[tuple[str, ...], str]:
+    eight_bit = dataset.dtypes[0] == "uint8"
     default = _DEFAULTS.get((count, eight_bit)) or _DEFAULTS.get((count, False))
     if default is None:
         note = f"The file names none of its {count} bands, so nothing can be told from them yet. {CHANGE}"
-        return BandNames(tuple(f"{UNNAMED}{number}" for number in range(1, count + 1)), (note,))
+        return tuple(f"{UNNAMED}{number}" for number in range(1, count + 1)), note
     names, order = default
     if (count, eight_bit) == (4, True) and (rough_pixel_m(dataset) or 0) >= _SATELLITE_M:
         names, order = ("blue", "green", "red", "nir"), "satellite order, since the pixels are 5 m or coarser"
     said = f"The file names no bands; its {count} are read as {', '.join(names)} ({order}). {CHANGE}"
     if count == 1:
         said = f"The file has one band without a name; it is read as grey brightness. {CHANGE}"
-    return BandNames(names, (said,))
+    return names, said
+
+
+def _is_alpha(dataset: DatasetReader, number: int) -> bool:
+    """Whether the file calls a band alpha and its values agree: TIFFs call a fourth band of 8 bit so, whatever it holds."""
+    marked = dataset.colorinterp[number - 1] == ColorInterp.alpha
+    return marked and (dataset.driver == "PNG" or is_mask(dataset, number))
 
 
 def is_mask(dataset: DatasetReader, number: int) -> bool:
-    """Whether a band holds nearly only "nothing" and "everything" (0 and the type's limit), as an alpha band does."""
-    sample = _sample(dataset, number)
-    limit = np.iinfo(sample.dtype).max if sample.dtype.kind in "ui" else 1
-    return bool(np.isin(sample, (0, limit)).mean() >= 0.95)
+    """Whether a band holds nearly only "nothing" (0 or NaN) and "everything" (its highest value), as an alpha band does.
+
+    "Everything" is the type's limit, but also 1, or 255 in files of 16 bit and of floats.
+    """
+    sample = np.nan_to_num(_sample(dataset, number))
+    return bool(np.isin(sample, (0, sample.max())).mean() >= 0.95)
 
 
 def _sample(dataset: DatasetReader, number: int) -> np.ndarray:
@@ -246,4 +285,6 @@ def rough_pixel_m(dataset: DatasetReader) -> float | None:
     if not dataset.crs or dataset.transform.is_identity:
         return None
     size = float(np.hypot(dataset.transform.a, dataset.transform.d))
-    return size * (111_000 if dataset.crs.is_geographic else 1)
+    if dataset.crs.is_geographic:
+        return size * 111_000
+    return size * (dataset.crs.linear_units_factor[1] if dataset.crs.is_projected else 1)

@@ -69,7 +69,7 @@ _SPELLINGS = {
     "pan": ("pan", "panchromatic"),
     "thermal": ("thermal", "tir", "tir1", "lwir", "lwir11", "thermalinfrared"),
     "thermal2": ("thermal2", "tir2", "lwir12"),
-    "alpha": ("alpha", "mask"),
+    "alpha": ("alpha",),
 }  # fmt: skip
 _BY_SPELLING = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings}
 
@@ -88,7 +88,10 @@ _PHRASES = (
 )
 """Several words that name one band, and the one word they become."""
 _NO_BANDS = {"qa", "mask", "quality", "cloud", "clouds", "uncertainty", "angle", "opacity"}
-"""Words of layers that come with an image and are no band of it ("SR_QA_AEROSOL", "cloud mask")."""
+"""Words of layers that come with an image and are no band of it ("SR_QA_AEROSOL", "cloud mask").
+
+"mask" alone is one too: in some files 1 means valid, in others masked.
+"""
 
 
 def band_code(text: str) -> str | None:

@@ -8,6 +8,7 @@ import numpy as np
 from rasterio.io import DatasetReader
 
 from spex_model.imaging.band_names import BandNames, plain_tags, read_hints, rough_pixel_m
+from spex_model.imaging.bands import SLOTS
 from spex_model.imaging.errors import SceneError
 
 SENTINEL2_SCALE, SENTINEL2_OFFSET = 1e-4, -0.1
@@ -82,7 +83,16 @@ def declare_radiometry(
         r"sr_b[1-7]|(?<![a-z])l[cet]0[4-9]_l2|landsat[^\n]{0,80}(?:c2|collection 2)", hints
     ):
         return _make(count, LANDSAT_SCALE, LANDSAT_OFFSET, True, True)
-    return _by_range(dataset, keep, integer)
+    told = bands_that_tell([named.names[number - 1] for number in keep])
+    return _by_range(dataset, count, [keep[index] for index in told], integer)
+
+
+def bands_that_tell(names: Sequence[str | None]) -> list[int]:
+    """Which of the bands, from 0, tell the scale by their values: those of the spectral slots, else all.
+
+    A thermal band holds kelvin, and would speak for a scale that is wrong for the others.
+    """
+    return [index for index, name in enumerate(names) if name in SLOTS] or list(range(len(names)))
 
 
 def doubt(reflectance: np.ndarray, calibrated: bool) -> str | None:
@@ -153,9 +163,9 @@ def _sample(dataset: DatasetReader, keep: Sequence[int]) -> np.ndarray:
     return sample[np.isfinite(sample)]
 
 
-def _by_range(dataset: DatasetReader, keep: Sequence[int], integer: bool) -> Radiometry:
-    """No declaration: judge by the range of a sample, and say so."""
-    count, sample = len(keep), _sample(dataset, keep)
+def _by_range(dataset: DatasetReader, count: int, told: Sequence[int], integer: bool) -> Radiometry:
+    """No declaration: judge the scale of all `count` bands by a sample of those that tell it, and say so."""
+    sample = _sample(dataset, told)
     top = float(np.percentile(sample, 99)) if sample.size else 0.0
     zero = integer or count >= 3
     if not integer and top <= 2.0:

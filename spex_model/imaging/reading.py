@@ -20,7 +20,7 @@ from scipy.ndimage import binary_propagation
 
 from spex_model.imaging.band_names import BandNames, name_bands
 from spex_model.imaging.errors import BandsError, PixelSizeError, SceneError, SceneTooLarge
-from spex_model.imaging.radiometry import Radiometry, declare_radiometry, doubt
+from spex_model.imaging.radiometry import Radiometry, bands_that_tell, declare_radiometry, doubt
 from spex_model.imaging.scene import Scene, checked_gsd_m, parse_band_names
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,8 @@ def _read(
     if not valid.any():
         raise SceneError(f"{path.name} holds no valid pixel: all are nodata.")
     thinned = max(1, max(valid.shape) // 512)
-    doubts = doubt(reflectance[:, ::thinned, ::thinned].reshape(len(keep), -1), radiometry.calibrated)
+    told = bands_that_tell([named.names[number - 1] for number in keep])
+    doubts = doubt(reflectance[told, ::thinned, ::thinned].reshape(len(told), -1), radiometry.calibrated)
     notes += [doubts] if doubts else []
     size_m, size_notes = _pixel_size(dataset, gsd_m)
     return Scene(
@@ -248,7 +249,7 @@ def _pixel_size(dataset: DatasetReader, gsd_m: float | None) -> tuple[float | No
             )
         if max(steps) > 1.1 * min(steps):
             notes.append(
-                f"Pixels are {steps[0]:.3g} m wide and {steps[1]:.3g} m high; distances in metres use their mean, areas are exact."
+                f"Pixels are {steps[0]:.3g} m wide and {steps[1]:.3g} m high; outline lengths in metres use their mean, distances and areas are exact."
             )
         if dataset.transform.e > 0 or abs(dataset.transform.d) > abs(dataset.transform.e):
             notes.append('The file\'s rows do not run from north to south: "north" means the top of the picture here.')

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
 
@@ -18,6 +19,16 @@ def numbered(count, dtype="uint16", size=(6, 5)):
     step = 10 if dtype in ("uint8",) else 100
     texture = np.arange(size[0] * size[1]).reshape(size) % 7
     return np.stack([step * number + texture for number in range(1, count + 1)]).astype(dtype)
+
+
+def write_with_alpha(path, values):
+    """Bands without names, the last marked as alpha as GDAL's own tools do: before the values are written."""
+    count, height, width = values.shape
+    shape = {"count": count, "height": height, "width": width, "dtype": values.dtype.name}
+    with rasterio.open(path, "w", driver="GTiff", photometric="MINISBLACK", **shape) as dataset:
+        dataset.colorinterp = (ColorInterp.gray, *[ColorInterp.undefined] * (count - 2), ColorInterp.alpha)
+        dataset.write(values)
+    return path
 
 
 def file_band(scene, name, dtype="uint16"):
@@ -77,6 +88,28 @@ def test_landsat7_numbers_mean_other_bands(write_raster):
     names = ("SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B7")
     scene = open_scene(write_raster(numbered(6), "LE07_L2SP_193026_20020610_20200916_02_T1.tif", names=names))
     assert scene.bands == ("blue", "green", "red", "nir", "swir1", "swir2")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "bands", "sensor"),
+    [
+        ("SR_B1 SR_B2 SR_B3 SR_B4 SR_B5 SR_B7", "blue green red nir swir1 swir2", "Landsat 4-7"),
+        ("SR_B1 SR_B2 SR_B3 SR_B4 SR_B5 SR_B7 ST_B6", "blue green red nir swir1 swir2 thermal", None),
+        ("SR_B3 SR_B4 ST_B6", "red nir thermal", None),
+        ("SR_B1 SR_B2 SR_B3 SR_B4 SR_B5 SR_B6 SR_B7", "coastal blue green red nir swir1 swir2", None),
+        ("SR_B1 SR_B2 SR_B3 SR_B7 ST_B10", "coastal blue green swir2 thermal", None),
+        ("SR_B2 SR_B3 SR_B4 SR_B5", "blue green red nir", "Landsat 8/9"),
+        ("B2 B3 B4 B5", "blue green red nir", "Landsat 8/9"),
+    ],
+)
+def test_landsat_numbers_tell_the_sensor_or_the_choice_is_said(write_raster, numbers, bands, sensor):
+    names = tuple(numbers.split())
+    scene = open_scene(write_raster(numbered(len(names)), names=names))
+    assert scene.bands == tuple(bands.split())
+    said = [note for note in scene.assumptions if "does not tell its sensor" in note]
+    assert len(said) == (sensor is not None)
+    if sensor:
+        assert f"{sensor}: {bands.replace(' ', ', ')}." in said[0] and CHANGE in said[0]
 
 
 def test_harmonised_landsat_is_not_taken_for_sentinel2(write_raster):
@@ -149,6 +182,46 @@ def test_real_alpha_beside_described_bands(write_raster):
     assert scene.bands == ("red", "green", "blue") and (~scene.valid).sum() == 5
 
 
+@pytest.mark.parametrize("opaque", [1, 255, 65535])
+@pytest.mark.parametrize(
+    ("count", "bands"),
+    [(1, "pan"), (2, "band1 band2"), (3, "red green blue"), (4, "blue green red nir"), (9, None)],
+)
+def test_alpha_is_taken_out_before_the_default_by_count(tmp_path, count, bands, opaque):
+    values = numbered(count + 1)
+    values[-1] = opaque
+    values[-1, 0, :2] = 0
+    scene = open_scene(write_with_alpha(tmp_path / "image.tif", values))
+    assert scene.bands == (tuple(bands.split()) if bands else tuple(f"band{number}" for number in range(1, 10)))
+    assert not scene.valid[0, :2].any() and scene.valid.sum() == 28
+    assert not any("99th percentile" in note for note in scene.assumptions)
+
+
+def test_a_band_marked_as_alpha_that_varies_is_counted(tmp_path):
+    scene = open_scene(write_with_alpha(tmp_path / "image.tif", numbered(4)))
+    assert scene.bands == ("blue", "green", "red", "nir") and scene.valid.all()
+
+
+@pytest.mark.parametrize("opaque", [1, 255])
+def test_alpha_of_floats_is_no_infrared(write_raster, opaque):
+    values = numbered(4).astype("float32") / 1000
+    values[3] = opaque
+    values[3, 0, 0] = 0
+    values[:, 1] = np.nan
+    scene = open_scene(write_raster(values, photometric="RGB", alpha="YES"))
+    assert scene.bands == ("red", "green", "blue") and scene.calibrated
+    assert not scene.valid[0, 0] and not scene.valid[1].any() and scene.valid.sum() == 24
+    assert scene.band("blue")[0, 1] == pytest.approx(0.301)
+
+
+def test_dark_water_in_infrared_that_is_marked_as_alpha(write_raster):
+    values = numbered(4, "uint8")
+    values[3] = np.array([0, 1, 2, 0, 1])  # 0 and its commonest value are no alpha while brighter pixels remain
+    values[3, 0, 0] = 90
+    scene = open_scene(write_raster(values))
+    assert scene.bands == ("red", "green", "blue", "nir") and scene.valid.all()
+
+
 def test_soft_alpha_of_a_png_is_no_infrared(write_raster):
     values = numbered(4, "uint8")
     values[3] = np.linspace(0, 255, 30).reshape(6, 5)
@@ -172,8 +245,6 @@ def test_grey_and_alpha(write_raster):
 
 
 def test_colour_tables_are_refused(write_raster, tmp_path):
-    import rasterio
-
     path = tmp_path / "classes.tif"
     with rasterio.open(path, "w", driver="GTiff", height=4, width=4, count=1, dtype="uint8") as dataset:
         dataset.write(np.ones((1, 4, 4), np.uint8))
@@ -206,3 +277,30 @@ def test_a_cloud_mask_is_neither_alpha_nor_a_band(write_raster):
     scene = open_scene(write_raster(values, names=("blue", "green", "red", "nir", "cloud mask")))
     assert scene.bands == ("blue", "green", "red", "nir") and scene.valid.all()
     assert any("cloud mask" in note for note in scene.assumptions)
+
+
+def test_a_band_called_mask_is_left_aside_since_its_polarity_is_not_known(write_raster):
+    values = numbered(5)
+    values[4] = 0
+    values[4, 0] = 1  # masked
+    scene = open_scene(write_raster(values, names=("blue", "green", "red", "nir", "mask")))
+    assert scene.bands == ("blue", "green", "red", "nir") and scene.valid.all()
+    assert "Bands that are not used here: mask." in scene.assumptions
+
+
+def test_a_band_called_mask_that_the_file_marks_as_alpha_counts_and_is_said(write_raster):
+    values = numbered(4, "uint8")
+    values[3] = 255
+    values[3, 0] = 0
+    path = write_raster(values, names=("red", "green", "blue", "mask"), photometric="RGB", alpha="YES")
+    scene = open_scene(path)
+    assert scene.bands == ("red", "green", "blue") and not scene.valid[0].any() and scene.valid[1:].all()
+    assert any('band "mask" as alpha' in note for note in scene.assumptions)
+
+
+@pytest.mark.parametrize(("crs", "pixel"), [("EPSG:32618", 3.0), ("EPSG:2263", 9.84)])
+def test_feet_are_no_metres_for_the_order_of_bands(write_raster, crs, pixel):
+    plain = (ColorInterp.gray,) + (ColorInterp.undefined,) * 3
+    grid = {"crs": crs, "transform": Affine(pixel, 0, 300_000, 0, -pixel, 200_000)}
+    scene = open_scene(write_raster(numbered(4, "uint8"), photometric="MINISBLACK", colours=plain, **grid))
+    assert scene.bands == ("red", "green", "blue", "nir")

@@ -25,7 +25,7 @@ def test_written_names_are_understood(text, name):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "VV", "elevation", "B4", "cloud mask", "SR_QA_AEROSOL", "red and green", "Band 3"]
+    "text", ["", "VV", "elevation", "B4", "mask", "cloud mask", "SR_QA_AEROSOL", "red and green", "Band 3"]
 )
 def test_what_names_no_band_stays_unnamed(text):
     assert normalise_band_name(text) is None

@@ -136,9 +136,30 @@ def test_undeclared_scales_are_judged_by_range_and_said(write_raster, values, sc
     assert scene.reflectance.min() >= 0 and scene.reflectance.max() < 1.1
 
 
-@pytest.mark.parametrize(("pixel_m", "calibrated"), [(1.0, False), (10.0, True)])
-def test_11_bit_counts_of_a_fine_camera_are_no_reflectance(write_raster, pixel_m, calibrated):
-    grid = {"crs": "EPSG:32631", "transform": Affine(pixel_m, 0, 5e5, 0, -pixel_m, 57e5)}
+def test_a_thermal_band_in_kelvin_does_not_set_the_scale(write_raster):
+    values = np.concatenate([counts(0.02, 0.4, 6, "float32"), counts(280, 304, 1, "float32")])
+    names = ("blue", "green", "red", "nir", "swir1", "swir2", "thermal")
+    scene = opened(write_raster, values, names=names)
+    assert scene.calibrated and scene.band("swir2")[5, 4] == pytest.approx(0.4)
+    assert any("values up to 0.4 are read as reflectance" in note for note in scene.assumptions)
+    declared = opened(write_raster, values, names=names, scales=[1.0] * 6 + [0.99])
+    assert not any("likely wrong" in note for note in declared.assumptions)
+
+
+def test_bands_outside_the_slots_set_the_scale_where_there_are_no_others(write_raster):
+    values = counts(100, 6000, 2)
+    scene = opened(write_raster, values, names=("pan", "coastal"))
+    assert reflectance_of(scene, values)[0] == pytest.approx(1e-4, rel=1e-4)
+    doubted = opened(write_raster, values, names=("pan", "coastal"), scale=1.0)
+    assert any("likely wrong" in note for note in doubted.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("crs", "pixel", "calibrated"),
+    [("EPSG:32631", 1.0, False), ("EPSG:32631", 10.0, True), ("EPSG:2263", 3.0, False), ("EPSG:2263", 33.0, True)],
+)
+def test_11_bit_counts_of_a_fine_camera_are_no_reflectance(write_raster, crs, pixel, calibrated):
+    grid = {"crs": crs, "transform": Affine(pixel, 0, 3e5, 0, -pixel, 2e5)}
     scene = opened(write_raster, counts(10, 2046, dtype="float64"), **grid)
     assert scene.calibrated == calibrated
     assert any("11-bit" in note for note in scene.assumptions) == (not calibrated)
