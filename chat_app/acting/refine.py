@@ -15,7 +15,7 @@ from chat_app.memory.layers import Extraction
 from chat_app.memory.session import Session
 from chat_app.steps import RefinementStep
 from spex_model.imaging import masks
-from spex_model.imaging.areas import pixel_areas_m2
+from spex_model.imaging.areas import pixel_areas_m2, pixel_size_m
 from spex_model.imaging.indices import compute_index
 from spex_model.imaging.scene import Scene
 from spex_model.serving.protocol import Point
@@ -39,17 +39,19 @@ def size_limit(value: float, unit: str, scene: Scene) -> tuple[np.ndarray, float
     return areas, value * M2_PER_UNIT[unit]
 
 
-def distance_px(value: float, unit: str, scene: Scene) -> float:
-    """A distance in pixels; what is within a hundredth of whole pixels is whole. Raises PixelSizeNeeded.
+def length(value: float, unit: str, scene: Scene, *, slack: float = 0.01) -> tuple[float, tuple[float, float]]:
+    """(distance, pixel size (height, width)), both in pixels or both in metres. Raises PixelSizeNeeded.
 
-    A pixel of a projected image is rarely 10 m to the millimetre, and "grow by 10 m" must not grow by nothing.
+    A pixel of a projected image is rarely 10 m to the millimetre, and "grow by 10 m" must not grow by nothing: metres
+    are taken longer by this share of them, or shorter where it is negative, but never by over a tenth of a pixel.
     """
     if unit == "px":
-        return value
-    if scene.gsd_m is None:
+        return value, (1.0, 1.0)
+    size_m = pixel_size_m(scene)
+    if size_m is None:
         raise PixelSizeNeeded("A distance in metres")
-    pixels = value / scene.gsd_m
-    return float(round(pixels)) if abs(pixels - round(pixels)) <= 0.01 * pixels else pixels
+    most = 0.1 * min(size_m)
+    return value + float(np.clip(slack * value, -most, most)), size_m
 
 
 def apply_step(
@@ -72,10 +74,14 @@ def apply_step(
             return masks.in_place(mask, values["place"], values["part"], cut=values["cut"])
         case "drop_place":
             return mask & ~masks.in_place(mask, values["place"], values["part"], cut=values["cut"])
-        case "grow" | "merge_close":
-            return getattr(masks, step.op)(mask, distance_px(values["value"], values["unit"], scene), valid)
+        case "grow":
+            distance, pixel_size = length(values["value"], values["unit"], scene)
+            return masks.grow(mask, distance, valid, pixel_size)
+        case "merge_close":  # what is just as far apart is not closer
+            distance, pixel_size = length(values["value"], values["unit"], scene, slack=-0.01)
+            return masks.merge_close(mask, distance, valid, pixel_size)
         case "shrink":
-            return masks.shrink(mask, distance_px(values["value"], values["unit"], scene))
+            return masks.shrink(mask, *length(values["value"], values["unit"], scene))
         case "smooth" | "fill_holes" | "invert":
             return getattr(masks, step.op)(mask, valid)
         case "keep_shape":
@@ -113,7 +119,7 @@ def _with_layer(mask: BoolArray, op: str, values: dict[str, Any], session: Sessi
         return mask & other
     if op == "subtract":
         return mask & ~other
-    return getattr(masks, op)(mask, other, distance_px(values["value"], values["unit"], session.scene))
+    return getattr(masks, op)(mask, other, *length(values["value"], values["unit"], session.scene))
 
 
 def _need_points(points: Sequence[Any]) -> None:
@@ -171,16 +177,17 @@ class _Work:
         if self._paint is None or self.logits is None:
             return
         logits = self._paint(self._extraction, click_prompts([*self.done, step]))
-        if logits is not None and follows(logits > self._limit, step):
+        if logits is not None and follows(self._above_threshold(logits), step):
             self.logits, self.painted = np.asarray(logits, np.float32), True
             self._threshold_again(self.logits)
 
-    @property
-    def _limit(self) -> float:
-        return float(np.log(self.threshold / (1 - self.threshold)))
+    def _above_threshold(self, logits: npt.NDArray[np.floating]) -> BoolArray:
+        """Where logits (H, W) pass the threshold, on valid pixels only: nodata must not join regions or count in them."""
+        limit = float(np.log(self.threshold / (1 - self.threshold)))
+        return np.asarray((logits > limit) & self._session.scene.valid)
 
     def _threshold_again(self, logits: npt.NDArray[np.floating]) -> None:
-        self.mask = np.asarray(logits > self._limit)
+        self.mask = self._above_threshold(logits)
         for earlier in self.done:
             if earlier.op not in ("stricter", "looser"):
                 self.mask = apply_step(self.mask, earlier, self._session, logits)

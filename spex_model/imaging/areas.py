@@ -30,6 +30,21 @@ def _transformer(wkt: str) -> Transformer:
     return Transformer.from_crs(ProjCRS.from_wkt(wkt), "EPSG:4326", always_xy=True)
 
 
+def pixel_size_m(scene: Scene) -> tuple[float, float] | None:
+    """(height, width) in metres of the pixel at the image's centre, or None when the pixel size is not known.
+
+    Without CRS: gsd_m twice. With one: on the ellipsoid, as `pixel_areas_m2` has it; the height is the step from row
+    to row and the width that from column to column, however the grid is rotated.
+    """
+    if scene.georeferenced:
+        row, column = (np.array([side / 2]) for side in scene.shape)
+        ends = [_geocentric_m(scene, row + y, column + x) for y, x in ((-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5))]
+        height, width = (float(np.linalg.norm(end - start)) for start, end in (ends[:2], ends[2:]))
+        if 0 < height < np.inf and 0 < width < np.inf:
+            return height, width
+    return None if scene.gsd_m is None else (scene.gsd_m, scene.gsd_m)
+
+
 def _lattice_areas_m2(scene: Scene, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Areas (rows, columns) in m2 of the pixels around positions: cross product of a pixel's sides in space.
 

@@ -1,10 +1,14 @@
-"""Operations on masks (H, W) bool: pure, never raising on an empty mask, and none of them leaves the valid pixels."""
+"""Operations on masks (H, W) bool: pure, never raising on an empty mask, and none of them leaves the valid pixels.
+
+A distance has the unit of the pixel size (height, width) beside it: pixels by default, metres where that is in metres.
+"""
 
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from scipy.ndimage import binary_fill_holes, distance_transform_edt
+from scipy.ndimage import binary_fill_holes, distance_transform_edt, maximum_filter
 from scipy.ndimage import median_filter as _median_filter
+from skimage.draw import line
 
 from spex_model.imaging.regions import find_regions, label_regions
 from spex_model.imaging.scene import Scene
@@ -14,7 +18,15 @@ HALVES = {"north": (0, 0.5, 0, 1), "south": (0.5, 1, 0, 1), "west": (0, 1, 0, 0.
           "south-east": (0.5, 1, 0.5, 1), "top": (0, 0.5, 0, 1), "bottom": (0.5, 1, 0, 1), "left": (0, 1, 0, 0.5),
           "right": (0, 1, 0.5, 1), "center": (0.25, 0.75, 0.25, 0.75)}  # fmt: skip
 """Parts of the image as (row from, row to, column from, column to) in 0-1; the centre is its middle half."""
-_TOUCHING, _FARTHEST = 1.5, 1000
+_SQUARE = (1.0, 1.0)
+_WIDEST_CLOSING = 1000
+_NEIGHBOURS = (
+    (np.s_[:-1, :], np.s_[1:, :]),
+    (np.s_[:, :-1], np.s_[:, 1:]),
+    (np.s_[:-1, :-1], np.s_[1:, 1:]),
+    (np.s_[:-1, 1:], np.s_[1:, :-1]),
+)
+"""Slices that lay the pixels of an array (H, W) beside their neighbours in four directions."""
 
 
 def _select(mask: np.ndarray, chosen: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -90,31 +102,83 @@ def in_place(mask: np.ndarray, place: str, part: str = "half", *, cut: bool = Fa
     return keep[labels]
 
 
-def grow(mask: np.ndarray, pixels: float, valid: np.ndarray) -> np.ndarray:
-    """The mask and all valid pixels within a Euclidean distance of it, in pixels."""
+def grow(mask: np.ndarray, distance: float, valid: np.ndarray, pixel_size: tuple[float, float] = _SQUARE) -> np.ndarray:
+    """The mask and all valid pixels whose centres lie within a Euclidean distance of those of the mask."""
     if not mask.any():
         return mask.copy()
-    return (distance_transform_edt(~mask) <= pixels) & valid
+    return (distance_transform_edt(~mask, sampling=pixel_size) <= distance) & valid
 
 
-def shrink(mask: np.ndarray, pixels: float) -> np.ndarray:
+def shrink(mask: np.ndarray, distance: float, pixel_size: tuple[float, float] = _SQUARE) -> np.ndarray:
     """The mask without its pixels that lie within a distance of its outside; the image's border is no outside."""
     if mask.all():
         return mask.copy()
-    return mask & (distance_transform_edt(mask) > pixels)
+    return mask & (distance_transform_edt(mask, sampling=pixel_size) > distance)
 
 
-def merge_close(mask: np.ndarray, pixels: float, valid: np.ndarray) -> np.ndarray:
-    """Join pieces that are closer than a distance: grown by half of it, then shrunk; nothing of the mask is lost.
+def merge_close(
+    mask: np.ndarray, distance: float, valid: np.ndarray, pixel_size: tuple[float, float] = _SQUARE
+) -> np.ndarray:
+    """Join pieces whose edges are closer than a distance; nothing of the mask is lost.
+
+    A closing joins what is broad. It leaves small and pointed pieces apart, so these get a strip of one pixel where
+    they are nearest to each other, unless it would cross nodata.
+    """
+    merged = (_closed(mask, distance, pixel_size) | mask) & valid
+    joined, count = label_regions(merged)
+    with_mask = np.zeros(count + 1, bool)
+    with_mask[joined[mask]] = True
+    merged &= with_mask[joined]
+    for start, end in zip(*_close_pairs(mask, distance, pixel_size), strict=True):
+        if joined[tuple(start)] != joined[tuple(end)]:
+            strip = line(*start, *end)
+            if valid[strip].all():
+                merged[strip] = True
+    return merged
+
+
+def _closed(mask: np.ndarray, distance: float, pixel_size: tuple[float, float]) -> np.ndarray:
+    """The mask grown by a little less than half a distance and shrunk again: that joins only what is closer.
 
     It works as if the image had an empty margin, so that pieces do not flow to its border. Distances of more than
     1,000 pixels count as 1,000.
     """
-    reach = min(pixels, _FARTHEST) / 2
-    margin = int(np.ceil(reach)) + 1
-    padded = np.pad(mask, margin)
-    closed = shrink(grow(padded, reach, np.ones_like(padded)), reach)[margin:-margin, margin:-margin]
-    return (closed | mask) & valid
+    reach = np.nextafter(min(distance, _WIDEST_CLOSING * min(pixel_size)), 0) / 2
+    row, column = (int(reach / side) + 2 for side in pixel_size)
+    padded = np.pad(mask, ((row, row), (column, column)))
+    grown = grow(padded, reach, np.ones_like(padded), pixel_size)
+    return shrink(grown, reach, pixel_size)[row:-row, column:-column]
+
+
+def _close_pairs(mask: np.ndarray, distance: float, pixel_size: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Where neighbouring pieces closer than a distance are nearest: two arrays (pairs, 2) of pixels (row, column).
+
+    Pieces are neighbours where the areas that are nearest to each meet. Measured between the corners of pixels, which
+    makes the distance that of edges.
+    """
+    labels, count = label_regions(mask)
+    if count < 2:
+        return np.empty((0, 2), int), np.empty((0, 2), int)
+    pixels = np.pad(np.where(mask, np.arange(mask.size).reshape(mask.shape), -1), 1, constant_values=-1)
+    owner = np.maximum.reduce([pixels[:-1, :-1], pixels[:-1, 1:], pixels[1:, :-1], pixels[1:, 1:]])
+    nearest = distance_transform_edt(owner < 0, pixel_size, return_distances=False, return_indices=True)
+    owner = owner[tuple(nearest)]
+    piece = labels.ravel()[owner]
+    found = []
+    for one, other in _NEIGHBOURS:
+        meet = piece[one] != piece[other]
+        apart = nearest[:, *one][:, meet] - nearest[:, *other][:, meet]
+        gap = np.hypot(*(apart * np.array(pixel_size)[:, None]))
+        pair = np.sort([piece[one][meet], piece[other][meet]], axis=0)
+        found.append(np.stack([gap, *pair, owner[one][meet], owner[other][meet]])[:, gap < distance])
+    gap, low, high, start, end = np.concatenate(found, axis=1)
+    order = np.lexsort((gap, high, low))
+    _, first = np.unique((low * (count + 1) + high)[order], return_index=True)
+    chosen = order[first]
+    return (
+        np.stack(np.unravel_index(start[chosen].astype(int), mask.shape), axis=1),
+        np.stack(np.unravel_index(end[chosen].astype(int), mask.shape), axis=1),
+    )
 
 
 def smooth(mask: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -135,22 +199,31 @@ def invert(mask: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return valid & ~mask
 
 
-def near(mask: np.ndarray, other: np.ndarray, pixels: float) -> np.ndarray:
-    """Regions that come within a distance of `other`, in pixels; touching it, corners included, always counts."""
+def distances_to(other: np.ndarray, pixel_size: tuple[float, float] = _SQUARE) -> np.ndarray:
+    """Distance (H, W) float64 from every pixel's edge to the nearest edge of `other`, 0 where they touch, also at a corner.
+
+    Infinite everywhere when `other` is empty.
+    """
+    if not other.any():
+        return np.full(other.shape, np.inf)
+    return distance_transform_edt(~maximum_filter(other, size=3, mode="constant"), sampling=pixel_size)
+
+
+def near(mask: np.ndarray, other: np.ndarray, distance: float, pixel_size: tuple[float, float] = _SQUARE) -> np.ndarray:
+    """Regions whose edge comes within a distance of that of `other`; touching it, corners included, always counts."""
     if not other.any() or not mask.any():
         return np.zeros_like(mask)
     labels, count = label_regions(mask)
-    distance = distance_transform_edt(~other)
     nearest = np.full(count + 1, np.inf)
-    np.minimum.at(nearest, labels.ravel(), distance.ravel())
-    keep = nearest <= max(pixels, _TOUCHING)
+    np.minimum.at(nearest, labels.ravel(), distances_to(other, pixel_size).ravel())
+    keep = nearest <= distance
     keep[0] = False
     return keep[labels]
 
 
-def far(mask: np.ndarray, other: np.ndarray, pixels: float) -> np.ndarray:
-    """Regions that stay farther than a distance from `other`, in pixels."""
-    return mask & ~near(mask, other, pixels)
+def far(mask: np.ndarray, other: np.ndarray, distance: float, pixel_size: tuple[float, float] = _SQUARE) -> np.ndarray:
+    """Regions whose edge stays farther than a distance from that of `other`."""
+    return mask & ~near(mask, other, distance, pixel_size)
 
 
 def at_points(mask: np.ndarray, points: Iterable[tuple[int, int]]) -> np.ndarray:

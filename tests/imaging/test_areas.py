@@ -106,6 +106,17 @@ def test_areas_broadcast_and_are_made_once(make_scene):
         assert pixel_areas_m2(scene) is values
 
 
+def test_a_pixel_has_a_height_and_a_width(make_scene):
+    crs, transform = GRIDS["degrees at 60 north"]
+    assert areas.pixel_size_m(make_scene(crs=crs, transform=transform)) == pytest.approx((111.4, 55.8), abs=0.1)
+    for name in ("UTM, rotated by 30 degrees", "web Mercator at 60 north", "US feet", "polar stereographic, wide"):
+        scene = make_scene(SHAPE, crs=GRIDS[name][0], transform=GRIDS[name][1])
+        height, width = areas.pixel_size_m(scene)
+        area = np.broadcast_to(pixel_areas_m2(scene), SHAPE)[SHAPE[0] // 2, SHAPE[1] // 2]
+        assert height * width == pytest.approx(area, rel=0.01), name
+    assert areas.pixel_size_m(make_scene(gsd_m=3.0)) == (3.0, 3.0) and areas.pixel_size_m(make_scene()) is None
+
+
 def test_positions_in_degrees(make_scene):
     scene = make_scene(crs=4326, transform=Affine(0.5, 0, 10, 0, -0.5, 60))
     longitude, latitude = to_wgs84(scene, np.array([0.0, 2.0]), np.array([0.0, 1.0]))

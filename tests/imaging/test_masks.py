@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.sparse.csgraph import connected_components
 
 from spex_model.imaging import masks
 from spex_model.imaging.regions import label_regions
@@ -169,6 +170,78 @@ def test_merge_close_joins_and_loses_nothing():
     assert masks.merge_close(pair, 1e9, np.ones_like(pair)).sum() <= 50  # the hull, not the whole image
 
 
+@pytest.mark.parametrize("size", [1, 2, 10])
+@pytest.mark.parametrize("gap", [1, 2, 5, 8, 9])
+@pytest.mark.parametrize("distance", [0.5, 1, 1.5, 5, 5.5, 8, 8.1, 16, 30])
+def test_pieces_join_exactly_where_they_are_closer_than_the_distance(size, gap, distance):
+    row = np.zeros((size + 4, 2 * size + gap + 4), bool)
+    row[2:-2, 2 : 2 + size] = row[2:-2, -2 - size : -2] = True
+    diagonal = np.zeros((2 * size + gap + 4,) * 2, bool)
+    diagonal[2 : 2 + size, 2 : 2 + size] = diagonal[-2 - size : -2, -2 - size : -2] = True
+    for pair, apart in ((row, gap), (row.T, gap), (diagonal, gap * 2**0.5)):
+        merged = masks.merge_close(pair, distance, np.ones_like(pair))
+        assert label_regions(merged)[1] == (1 if apart < distance else 2) and not (pair & ~merged).any()
+
+
+@st.composite
+def speckled(draw):
+    shape = draw(st.tuples(st.integers(2, 24), st.integers(2, 24)))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return random.random(shape) < draw(st.sampled_from([0.01, 0.03, 0.1, 0.2]))
+
+
+def edge_distance(one, other, pixel_size):
+    """Brute force between two lists of pixels (n, 2)."""
+    between = np.maximum(np.abs(one[:, None] - other[None]) - 1, 0) * pixel_size
+    return np.hypot(between[..., 0], between[..., 1]).min()
+
+
+@given(speckled(), st.floats(0.1, 12), st.sampled_from([(1.0, 1.0), (2.0, 1.0), (0.7, 1.9)]))
+@settings(max_examples=150, deadline=None)
+def test_merging_leaves_the_groups_of_pieces_that_brute_force_finds(mask, distance, pixel_size):
+    labels, count = label_regions(mask)
+    pieces = [np.argwhere(labels == number) for number in range(1, count + 1)]
+    close = [[edge_distance(one, other, pixel_size) < distance for other in pieces] for one in pieces]
+    wanted = connected_components(np.array(close))[0] if count else 0
+    merged = masks.merge_close(mask, distance, np.ones_like(mask), pixel_size)
+    assert label_regions(merged)[1] == wanted and not (mask & ~merged).any()
+
+
+def test_a_strip_does_not_cross_nodata_nor_leave_stubs():
+    pair = np.zeros((5, 12), bool)
+    pair[2, 1] = pair[2, 10] = True
+    valid = np.ones_like(pair)
+    assert masks.merge_close(pair, 9, valid).sum() == 10
+    valid[:, 5] = False
+    assert np.array_equal(masks.merge_close(pair, 9, valid), pair)
+
+
+def test_pixels_that_are_not_square():
+    dot = np.zeros((7, 7), bool)
+    dot[3, 3] = True
+    everywhere = np.ones_like(dot)
+    grown = masks.grow(dot, 20, everywhere, (20, 10))
+    assert grown[:, 3].sum() == 3 and grown[3].sum() == 5
+    assert np.array_equal(masks.shrink(grown, 10, (20, 10)), grown & np.roll(grown, 1, 1) & np.roll(grown, -1, 1))
+    pair = np.zeros((3, 6), bool)
+    pair[1, 1] = pair[1, 4] = True
+    assert label_regions(masks.merge_close(pair, 30, np.ones_like(pair), (30, 10)))[1] == 1
+    assert label_regions(masks.merge_close(pair.T, 50, np.ones_like(pair.T), (30, 10)))[1] == 2
+
+
+@given(speckled(), speckled(), st.sampled_from([(1.0, 1.0), (2.0, 1.0), (0.7, 1.9)]))
+@settings(max_examples=60, deadline=None)
+def test_distances_are_those_of_edges(one, other, pixel_size):
+    height, width = np.minimum(one.shape, other.shape)
+    one, other = one[:height, :width], other[:height, :width]
+    measured = masks.distances_to(other, pixel_size)
+    if one.any() and other.any():
+        wanted = edge_distance(np.argwhere(one), np.argwhere(other), pixel_size)
+        assert measured[one].min() == pytest.approx(wanted)
+    else:
+        assert other.any() or np.isinf(measured).all()
+
+
 def test_smooth_drops_dots_and_fills_dents():
     mask = np.zeros((9, 9), bool)
     mask[2:7, 2:7] = True
@@ -191,8 +264,8 @@ def test_near_and_far():
     other = np.zeros_like(THREE)
     other[2, 3] = True
     assert sizes(masks.near(THREE, other, 0)) == [6, 2]  # both touch it at a corner
-    assert sizes(masks.near(THREE, other, 3)) == [6, 2, 1]
-    assert sizes(masks.far(THREE, other, 2)) == [1]
+    assert sizes(masks.near(THREE, other, 1.5)) == [6, 2, 1]
+    assert sizes(masks.far(THREE, other, 1.4)) == [1]  # one pixel down and one aside lie between
     assert not masks.near(THREE, np.zeros_like(THREE), 99).any()
     assert np.array_equal(masks.far(THREE, np.zeros_like(THREE), 99), THREE)
 

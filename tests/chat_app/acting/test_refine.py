@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rasterio.crs import CRS
 
 from chat_app.acting.refine import apply_step, refine
+from chat_app.answering.facts import distance_facts
 from chat_app.errors import PixelSizeNeeded, StepError
 from chat_app.memory.arrays import ArrayStore
 from chat_app.memory.session import Session
@@ -26,10 +29,10 @@ STEPS = [
 ]  # fmt: skip
 
 
-def make_session(tmp_path, mask, other, valid, gsd_m=10.0):
+def make_session(tmp_path, mask, other, valid, gsd_m=10.0, **grid):
     values = np.random.default_rng(0).uniform(0.02, 0.5, (4, *mask.shape)).astype(np.float32)
     values[:, ~valid] = np.nan
-    scene = Scene(values, valid, ("blue", "green", "red", "nir"), gsd_m=gsd_m)
+    scene = Scene(values, valid, ("blue", "green", "red", "nir"), gsd_m=gsd_m, **grid)
     session = Session("s", scene, ArrayStore(tmp_path, memory_bytes=2**24), title="t")
     with session.change("extract"):
         for name, pixels in (("trees", other), ("water", mask)):
@@ -115,6 +118,82 @@ def test_stricter_then_looser_comes_back_and_keeps_earlier_steps(tmp_path):
     )
     refined = refine(session.extraction("water"), steps, session)
     assert refined.threshold == pytest.approx(0.5) and refined.mask.sum() == 36
+
+
+@pytest.mark.parametrize("op", ["looser", "add_here"])
+def test_logits_across_nodata_join_no_regions_for_earlier_steps(op, tmp_path):
+    wet, valid = np.zeros((20, 24), bool), np.ones((20, 24), bool)
+    wet[2:8, 2:22] = wet[12:18, 14:22] = True
+    valid[:, 10:14] = False
+    wet[2:8, 2] = False  # 42 pixels in the north-west, and 48 each in the north-east and the south-east
+    session = make_session(tmp_path, wet & valid, wet & valid, valid)
+    logits = np.where(wet, 2.0, -2.0)
+    layer = session.make_extraction(wet, logits=logits, land_cover="water", method="model", threshold=0.5)
+    kept = refine(layer, (step_of({"op": "keep_rank", "rank": 1}),), session)
+    step = step_of({"op": op, "points": [[4, 15]]} if op == "add_here" else {"op": op})
+    again = refine(kept, (step,), session, lambda extraction, clicks: logits)
+    assert kept.mask.sum() == 48 and np.array_equal(again.mask, kept.mask)
+
+
+def test_decoder_follows_no_click_on_nodata(tmp_path):
+    valid = np.ones((6, 6), bool)
+    valid[0, 0] = False
+    session = make_session(tmp_path, ~valid & valid, ~valid & valid, valid)
+    everywhere = np.full(valid.shape, 2.0)
+    step = step_of({"op": "add_here", "points": [[0, 0]]})
+    assert not refine(session.extraction("water"), (step,), session, lambda extraction, clicks: everywhere).mask.any()
+
+
+def two_dots(one, other):
+    mask = np.zeros((2, 40, 40), bool)
+    mask[0][one] = mask[1][other] = True
+    return mask
+
+
+GRIDS = {
+    "10 m": {},
+    "UTM": {"crs": CRS.from_epsg(32632), "transform": Affine(10, 0, 600_000, 0, -10, 5_400_000)},
+    "degrees at 60 north": {"crs": CRS.from_epsg(4326), "transform": Affine(0.001, 0, 10, 0, -0.001, 60.02)},
+}
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("place", [(5, 6), (6, 6), (5, 7), (7, 5), (8, 5), (9, 12), (4, 5), (5, 5), (30, 31)])
+def test_near_far_and_the_measured_distance_agree(grid, place, tmp_path):
+    mask, other = two_dots((5, 5), place)
+    session = make_session(tmp_path, mask, other, np.ones_like(mask), **GRIDS[grid])
+    facts = distance_facts(session, session.find_layer("water"), session.find_layer("trees"))
+    touch = max(abs(place[0] - 5), abs(place[1] - 5)) <= 1
+    assert (facts["distance_m"] == 0) == (facts["distance_px"] == 0) == touch
+    for apart, unit in ((facts["distance_m"], "m"), (facts["distance_px"], "px")):
+        for value, within in ((apart + 0.1, True), (0.9 * apart, touch)):
+            if value > 0:
+                step = {"layer": "trees", "value": value, "unit": unit}
+                assert apply_step(mask, step_of({"op": "near", **step}), session).any() == within
+                assert apply_step(mask, step_of({"op": "far", **step}), session).any() != within
+
+
+def test_degrees_have_a_height_and_a_width(tmp_path):
+    grid = GRIDS["degrees at 60 north"]
+    for place, metres in (((16, 5), 1114), ((5, 16), 558)):
+        mask, other = two_dots((5, 5), place)
+        session = make_session(tmp_path, mask, other, np.ones_like(mask), **grid)
+        facts = distance_facts(session, session.find_layer("water"), session.find_layer("trees"))
+        assert facts["distance_px"] == 10 and facts["distance_m"] == pytest.approx(metres, abs=2)
+    grown = apply_step(mask, step_of({"op": "grow", "value": 112, "unit": "m"}), session)
+    assert grown[:, 5].sum() == 3 and grown[5].sum() == 5
+
+
+@pytest.mark.parametrize("grid", ["10 m", "UTM"])
+def test_whole_pixels_in_metres_are_whole(grid, tmp_path):
+    pair = np.logical_or(*two_dots((5, 5), (5, 8)))
+    session = make_session(tmp_path, pair, pair, np.ones_like(pair), **GRIDS[grid])
+
+    def applied(op, value):
+        return apply_step(pair, step_of({"op": op, "value": value, "unit": "m"}), session)
+
+    assert applied("grow", 10).sum() == 10 and not applied("shrink", 10).any()
+    assert applied("merge_close", 20).sum() == 2 and applied("merge_close", 21).sum() == 4
 
 
 def test_an_index_mask_has_no_probabilities_to_be_stricter_with(tmp_path):
