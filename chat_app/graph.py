@@ -105,8 +105,8 @@ class Conversation:
         """Answer one message: TextDelta as text is written, LayerReady for each new mask, TurnDone at the end.
 
         `marks` are what the person clicked and drew in the picture. A given `plan` is done without reading the message.
-        Raises SessionNotFound for an unknown session; whatever else goes wrong becomes a sentence in the turn. Closing
-        the iterator stops the turn and leaves no change.
+        Raises SessionNotFound for a session that is unknown or is deleted meanwhile; whatever else goes wrong becomes
+        a sentence in the turn. Closing the iterator stops the turn and leaves no change.
         """
         turn = self.start_turn(session_id, message, marks=marks, plan=plan)
         try:
@@ -122,6 +122,7 @@ class Conversation:
 
         def work(emit: Callable[[Event], None], stop: threading.Event) -> None:
             with self.store.on_record(session_id, message) as pending_id, session.lock:
+                session.check_kept()
                 self._stops[session_id] = stop
                 try:
                     turn = self._run(session, message, marks, plan, emit, pending_id)
@@ -158,6 +159,7 @@ class Conversation:
         return self._record(session, state, time.monotonic() - began, pending_id)
 
     def _record(self, session: Session, state: TurnState, seconds: float, pending_id: str) -> Turn:
+        session.check_kept()
         active = session.active_layer
         turn = Turn(
             number=len(session.turns) + 1,
@@ -209,21 +211,20 @@ class Conversation:
 
     def _extract(self, plan: Plan, session: Session, state: TurnState) -> Outcome:
         write, say = get_stream_writer(), self._teller(session)
-        if plan.correction and session.can_undo:
-            session.undo()
-        found = []
-        for number, land_cover in enumerate(plan.land_covers):
-            if number:
-                write(TextDelta("\n\n"))
-            found.append(extract(session, land_cover, self.runtime, self.settings, index=plan.index, say=say))
-        paint = painter(session, self.runtime)
-        with session.change(f"extract {' and '.join(plan.land_covers)}"):
-            results = [_show(session, one, plan.steps, paint) for one in found]
+        found, steps = [], actions.steps_meant(plan, session)
+        with actions.correcting(plan, session) as taken_back:
+            for number, land_cover in enumerate(plan.land_covers):
+                if number:
+                    write(TextDelta("\n\n"))
+                found.append(extract(session, land_cover, self.runtime, self.settings, index=plan.index, say=say))
+            paint = painter(session, self.runtime)
+            with session.change(f"extract {' and '.join(plan.land_covers)}"):
+                results = [_show(session, one, steps, paint) for one in found]
         for layer_id, _, _ in results:
             write(LayerReady(layer_id))
         measured = {facts_["layer"]: facts_ for _, facts_, _ in results}
         return Outcome(
-            "\n\n".join(reply for _, _, reply in results),
+            taken_back + "\n\n".join(reply for _, _, reply in results),
             next(iter(measured.values())) if len(measured) == 1 else {"layers": measured},
             tuple(layer_id for layer_id, _, _ in results),
             model_text="\n\n".join(one.model_text for one in found),
@@ -234,6 +235,7 @@ class Conversation:
         write, stop = get_stream_writer(), self._stops.get(session.id)
 
         def say(delta: str) -> None:
+            session.check_kept()
             if stop is not None and stop.is_set():
                 raise Stopped("Stopped before it was done; nothing was changed.")
             write(TextDelta(delta))
@@ -279,7 +281,7 @@ def _show(
     """Put an extraction on the layer list: the layer's id, its facts, and the words for them."""
     layer = session.add_layer(found.extraction)
     measured = facts.layer_facts(session, layer)
-    model_text, dropped = check_words(found.model_text, measured, found.prior_regions)
+    model_text, dropped = check_words(found.model_text, measured, found.prior_regions, found.prompt_evidence)
     for sentence in dropped:
         log.info("a sentence of the model is corrected or dropped by the measurement: %s", sentence)
     reply = explain.extract_words(model_text, measured, found.extraction.evidence, found.extraction.method)

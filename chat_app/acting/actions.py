@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +52,35 @@ def step_words(step: RefinementStep) -> str:
     return words.replace("the 1 ", "the ").replace("regions", "region") if values.get("count") == 1 else words
 
 
+@contextmanager
+def correcting(plan: Plan, session: Session) -> Iterator[str]:
+    """Take the last change back first where the plan corrects it; gives the words for that, "" where it does not.
+
+    An exception puts everything back as it was.
+    """
+    if not (plan.correction and session.can_undo):
+        yield ""
+        return
+    with session.correction() as label:
+        yield f"Took back the last change ({label}). "
+
+
+def steps_meant(plan: Plan, session: Session) -> tuple[RefinementStep, ...]:
+    """The steps of a plan, where "the same steps" are those of the active layer."""
+    if session.active_layer is not None and any(step.op == "same_steps" for step in plan.steps):
+        return session.extraction(session.active_layer).steps or plan.steps
+    return plan.steps
+
+
 def apply_refinement(plan: Plan, session: Session, runtime: Runtime | None = None) -> Outcome:
     """Refine the layers that are meant, all of them or none. Raises StepError, LayerNotFound or ImagingError.
 
     The runtime is asked for the steps that the decoder can answer.
     """
-    steps, paint = plan.steps, painter(session, runtime)
-    if plan.correction and session.can_undo:
-        session.undo()
+    steps, paint = steps_meant(plan, session), painter(session, runtime)
     replies, changed = [], []
-    with session.change(" and ".join(step.op.replace("_", " ") for step in steps)):
+    label = " and ".join(step.op.replace("_", " ") for step in steps)
+    with correcting(plan, session) as taken_back, session.change(label):
         for layer in session.find_layers(plan.target):
             before, extraction = facts.layer_facts(session, layer), session.extraction(layer)
             refined = refine(extraction, steps, session, paint)
@@ -76,7 +96,7 @@ def apply_refinement(plan: Plan, session: Session, runtime: Runtime | None = Non
                 replies.append(correction_words(extraction, refined))
             changed.append((layer.id, after))
     found = changed[0][1] if len(changed) == 1 else {"layers": {measured["layer"]: measured for _, measured in changed}}
-    return Outcome(" ".join(replies), found, tuple(layer_id for layer_id, _ in changed))
+    return Outcome(taken_back + " ".join(replies), found, tuple(layer_id for layer_id, _ in changed))
 
 
 def _visible(visible: bool) -> Callable[[Plan, Session], Outcome]:

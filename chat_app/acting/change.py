@@ -95,8 +95,18 @@ def _repeat(
     runtime: Runtime | None,
     settings: Settings,
     say: Callable[[str], None],
+    begun: tuple[Layer, ...] = (),
 ) -> None:
-    """Make a layer on the twin as it was made in the session, after the layers that its steps speak of."""
+    """Make a layer on the twin as it was made in the session, after the layers that its steps speak of.
+
+    `begun` are the layers that wait for this one. Raises StepError where this one waits for one of them in turn.
+    """
+    if layer in begun:
+        names = " and ".join(one.name for one in begun[begun.index(layer) :])
+        raise StepError(
+            f"The steps of {names} speak of each other, so neither can be made first on the second image. "
+            f'Say "undo" for one of these steps, or ask for {layer.land_cover} anew and compare that.'
+        )
     made = session.extraction(layer)
     if made.method == "change":
         raise StepError(f"{layer.name} shows a change already. Name the layer whose change you want to see.")
@@ -104,7 +114,7 @@ def _repeat(
     for name in {str(step.layer) for step in steps if hasattr(step, "layer")}:
         needed = session.find_layer(name)
         if needed.id != layer.id and all(needed.name != there.name for there in twin.layers):
-            _repeat(session, needed, twin, runtime, settings, say)
+            _repeat(session, needed, twin, runtime, settings, say, (*begun, layer))
     index = made.evidence.get("index") if made.method == "index" else None
     found = extract(twin, layer.land_cover, runtime, settings, index=index, say=say)
     if found.extraction.method != made.method:

@@ -30,12 +30,16 @@ MODEL_THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Found:
-    """An extraction that is not shown yet, the model's own text, and a sentence that says why the model did not help."""
+    """An extraction that is not shown yet, the model's own text, and a sentence that says why the model did not help.
+
+    `prior_regions` and `prompt_evidence` are what the model read of the spectral index.
+    """
 
     extraction: Extraction
     model_text: str
     prior_regions: int
     trouble: str = ""
+    prompt_evidence: str = ""
 
 
 def extract(
@@ -92,7 +96,7 @@ def extract(
         model_text=text,
         evidence=evidence,
     )
-    return Found(extraction, text, words.regions)
+    return Found(extraction, text, words.regions, prompt_evidence=words.evidence)
 
 
 def _ask(

@@ -56,7 +56,9 @@ def _about(plan: Plan, session: Session, layer: Layer) -> Outcome:
         case "count":
             return Outcome(explain.count_words(measured), measured)
         case "locate":
-            return Outcome(explain.locate_words(measured, plan.rank or 1), measured)
+            rank = plan.rank or 1
+            region = facts.ranked_facts(session, layer, rank)
+            return Outcome(explain.locate_words(measured, region, rank), measured | {"region": region})
         case "describe":
             return Outcome(explain.describe_words(measured, facts.condition_facts(session, layer)), measured)
         case "explain":

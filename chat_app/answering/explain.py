@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 
 from chat_app.errors import PIXEL_SIZE_HINT
 
 _PLURAL = ("trees", "buildings")
+UNITS_M2 = {"m2": 1.0, "ha": 1e4, "km2": 1e6, "acres": 4046.8564224}
+"""Square metres in one unit of area."""
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 """Where one sentence ends and another begins."""
 
@@ -20,13 +23,17 @@ def area_words(area_m2: float | None, pixels: int) -> str:
         return f"{area_m2 / 1e6:,.1f} km²"
     if area_m2 >= 1e4:
         return f"{area_m2 / 1e4:,.1f} ha"
-    return f"{area_m2:,.0f} m²"
+    return f"{figure_words(area_m2, 0)} m²"
+
+
+def figure_words(value: float, decimals: int) -> str:
+    """A figure (0 or more) with so many decimals, or with two significant digits where these would show fewer."""
+    return f"{value:,.{decimals}f}" if value >= 10 ** (1 - decimals) else f"{Decimal(f'{value:.2g}'):f}"
 
 
 def share_words(share: float) -> str:
     """A share of the image in percent with as many digits as it needs."""
-    percent = 100 * share
-    return f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
+    return f"{figure_words(100 * share, 1)} %"
 
 
 def regions_words(count: int) -> str:
@@ -89,13 +96,14 @@ def measure_words(facts: dict[str, Any], unit: str | None = None) -> str:
     if not facts["pixels"]:
         return f"The layer {facts['layer']} is empty: nothing to measure."
     area_m2, pixels = facts["area_m2"], facts["pixels"]
-    factors = {"m2": (1.0, "m²"), "ha": (1e4, "ha"), "km2": (1e6, "km²"), "acres": (4046.8564224, "acres")}
     size = area_words(area_m2, pixels)
     if unit == "px":
         size = f"{pixels:,} pixels"
     elif area_m2 is not None:
-        factor, name = factors.get(unit or "", (0.0, ""))
-        size = f"{area_m2 / factor:,.2f} {name}" if factor else f"{size} ({area_m2 / factors['acres'][0]:,.1f} acres)"
+        if unit in UNITS_M2:
+            size = f"{figure_words(area_m2 / UNITS_M2[unit], 2)} {unit.replace('m2', 'm²')}"
+        else:
+            size += f" ({figure_words(area_m2 / UNITS_M2['acres'], 1)} acres)"
     text = f"{facts['layer'].capitalize()}: {size}"
     text += f", {share_words(facts['share'])} of the image, in {regions_words(facts['regions'])}."
     if area_m2 is None:
@@ -167,16 +175,20 @@ def condition_words(facts: dict[str, Any], bands: tuple[str, ...]) -> str:
         )
     if not condition:
         return f"The condition of plants shows in near-infrared, and this image has {', '.join(bands)} only (or the layer is empty)."
-    text = (
-        f"{facts['layer'].capitalize()} has a mean NDVI of {condition['ndvi_mean']:.2f}: {share_words(condition['dense_share'])} of it is dense and "
-        f"vigorous (NDVI above 0.6), {share_words(condition['sparse_share'])} sparse or dry (below 0.4)."
-    )
+    lines = []
+    if "ndvi_mean" in condition:
+        lines.append(
+            f"{facts['layer'].capitalize()} {agreeing(facts['layer'], 'has', 'have')} a mean NDVI of {condition['ndvi_mean']:.2f}: "
+            f"{share_words(condition['dense_share'])} of it is dense and vigorous (NDVI above 0.6), "
+            f"{share_words(condition['sparse_share'])} sparse or dry (below 0.4)."
+        )
     if "ndmi_mean" in condition:
-        text += (
-            f" By NDMI (leaf water, mean {condition['ndmi_mean']:.2f}) {share_words(condition['moist_share'])} is moist (above 0.2) and "
+        whose = "" if lines else f" of {facts['layer']}"
+        lines.append(
+            f"By NDMI (leaf water, mean {condition['ndmi_mean']:.2f}) {share_words(condition['moist_share'])}{whose} is moist (above 0.2) and "
             f"{share_words(condition['dry_share'])} dry (below 0)."
         )
-    return text
+    return " ".join(lines)
 
 
 def change_words(before: dict[str, Any], after: dict[str, Any], what: str, why: str = "") -> str:
@@ -208,11 +220,10 @@ def rank_words(rank: int) -> str:
     return f"{words.get(rank, f'{rank}{ending} ')}largest"
 
 
-def locate_words(facts: dict[str, Any], rank: int = 1) -> str:
-    """Where the region of a rank lies."""
-    if rank > len(facts["largest"]):
+def locate_words(facts: dict[str, Any], region: dict[str, Any] | None, rank: int = 1) -> str:
+    """Where a layer's region of a rank lies, or that there is none."""
+    if region is None:
         return f"The layer {facts['layer']} has {regions_words(facts['regions'])}; there is no number {rank}."
-    region = facts["largest"][rank - 1]
     text = f"The {rank_words(rank)} region of {facts['layer']} lies {place_words(region['place'])}, centred on row {region['centroid_px'][0]:.0f}, column {region['centroid_px'][1]:.0f}"
     if "latitude" in region:
         text += f" ({region['latitude']:.5f}° latitude, {region['longitude']:.5f}° longitude, WGS84)"
@@ -228,10 +239,15 @@ def describe_words(facts: dict[str, Any], condition: dict[str, Any]) -> str:
         lines.append(
             f"Another {region['size']}, {region['shape']} region of {area_words(region['area_m2'], region['pixels'])} lies {place_words(region['place'])}."
         )
-    if condition:
+    if "ndvi_mean" in condition:
         lines.append(
             f"Its mean NDVI is {condition['ndvi_mean']:.2f}: {share_words(condition['dense_share'])} of it is dense (NDVI above 0.6), "
             f"{share_words(condition['sparse_share'])} sparse or dry (below 0.4)."
+        )
+    if "ndmi_mean" in condition:
+        lines.append(
+            f"Its mean NDMI (leaf water) is {condition['ndmi_mean']:.2f}: {share_words(condition['moist_share'])} of it is moist (above 0.2), "
+            f"{share_words(condition['dry_share'])} dry (below 0)."
         )
     return " ".join(lines)
 
@@ -248,11 +264,11 @@ def why_words(facts: dict[str, Any], model_text: str) -> str:
         lines.append(f"{facts['layer'].capitalize()} is the spectral index alone.")
     if facts.get("index"):
         lines.append(facts["reason"])
-        if facts["mean_inside"] is not None and facts["mean_outside"] is not None:
+        if facts.get("mean_inside") is not None and facts.get("mean_outside") is not None:
             lines.append(
                 f"{facts['index']} averages {facts['mean_inside']:.2f} inside the mask and {facts['mean_outside']:.2f} outside."
             )
-        if facts["agreement"] is not None and facts["method"] == "model":
+        if facts["method"] == "model" and facts["agreement"] is not None:
             lines.append(f"The index alone would mark {facts['agreement']:.0%} of these pixels too.")
     else:
         lines.append(f"{facts['reason']} So shape and texture had to decide, and I am less sure.")

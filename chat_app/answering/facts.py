@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 from skimage.measure import perimeter_crofton
 
 from chat_app.answering.uncertainty import Calibration, estimate_area
 from chat_app.memory.layers import Layer
 from chat_app.memory.session import Session
-from spex_model.imaging.areas import mask_area_m2, to_wgs84
+from spex_model.imaging.areas import mask_area_m2, pixel_size_m, to_wgs84
 from spex_model.imaging.errors import BandsError
 from spex_model.imaging.indices import canonical_index, compute_index, prior_for
+from spex_model.imaging.masks import distances_to
 from spex_model.imaging.regions import Region
 
 ROUGH_LOGIT = 1.0
@@ -39,6 +39,12 @@ def region_facts(region: Region, session: Session) -> dict[str, Any]:
         longitude, latitude = to_wgs84(session.scene, row, column)
         facts["longitude"], facts["latitude"] = round(float(longitude[0]), 6), round(float(latitude[0]), 6)
     return facts
+
+
+def ranked_facts(session: Session, layer: Layer, rank: int) -> dict[str, Any] | None:
+    """The region of a rank by size, 1 for the largest; None where the layer has fewer."""
+    regions = session.regions(layer)
+    return region_facts(regions[rank - 1], session) if 1 <= rank <= len(regions) else None
 
 
 def _rounded(area_m2: float | None) -> float | None:
@@ -102,10 +108,13 @@ def range_facts(session: Session, layer: Layer) -> dict[str, Any]:
 
 
 def evidence_facts(session: Session, layer: Layer) -> dict[str, Any]:
-    """Why a layer is what it is: index inside and outside, share of its pixels that the index marks too, mean probability."""
+    """Why a layer is what it is: index inside and outside, share of its pixels that the index marks too, mean probability.
+
+    A mask that an index made is explained by that index with the threshold and reason of then; its means are left out
+    where the bands have been named anew since and no longer allow it.
+    """
     extraction, scene = session.extraction(layer), session.scene
     mask = extraction.mask
-    prior = prior_for(scene, layer.land_cover)
     facts: dict[str, Any] = {
         "layer": layer.name,
         "method": extraction.method,
@@ -115,12 +124,15 @@ def evidence_facts(session: Session, layer: Layer) -> dict[str, Any]:
     outside = scene.valid & ~mask
     if extraction.method == "change":
         return {**facts, "reason": extraction.evidence["reason"]}
-    if prior.index is not None and prior.values is not None:
+    if extraction.method == "index":
+        facts |= {name: extraction.evidence[name] for name in ("index", "threshold", "reason")}
+        prior = prior_for(scene, layer.land_cover, index=facts["index"])
+    else:
+        prior = prior_for(scene, layer.land_cover)
         facts |= {"index": prior.index, "threshold": prior.threshold, "reason": prior.reason}
+    if prior.values is not None:
         facts["mean_inside"], facts["mean_outside"] = _mean(prior.values, mask), _mean(prior.values, outside)
         facts["agreement"] = round(float((mask & prior.mask).sum() / mask.sum()), 3) if mask.any() else None
-    else:
-        facts["reason"] = prior.reason
     if extraction.logits is not None and mask.any():
         probability = 1 / (1 + np.exp(-extraction.logits[mask].astype(np.float64)))
         facts["mean_probability"] = round(float(probability.mean()), 3)
@@ -136,15 +148,12 @@ def _mean(values: np.ndarray, where: np.ndarray) -> float | None:
 def distance_facts(session: Session, one: Layer, other: Layer) -> dict[str, Any]:
     """Shortest distance between two layers, edge to edge of their pixels: in pixels, and in metres where a pixel has a size."""
     first, second = session.extraction(one).mask, session.extraction(other).mask
-    pixels = None
+    facts: dict[str, Any] = {"layers": [one.name, other.name], "distance_px": None, "distance_m": None}
     if first.any() and second.any():
-        pixels = round(max(0.0, float(distance_transform_edt(~second)[first].min()) - 1), 2)
-    gsd_m = session.scene.gsd_m
-    return {
-        "layers": [one.name, other.name],
-        "distance_px": pixels,
-        "distance_m": None if pixels is None or gsd_m is None else round(pixels * gsd_m, 1),
-    }
+        facts["distance_px"] = round(float(distances_to(second)[first].min()), 2)
+        if (size_m := pixel_size_m(session.scene)) is not None:
+            facts["distance_m"] = round(float(distances_to(second, size_m)[first].min()), 1)
+    return facts
 
 
 def perimeter_facts(session: Session, layer: Layer) -> dict[str, Any]:

@@ -76,7 +76,8 @@ class ArrayStore:
         return held
 
     def _new_file(self, key: str) -> Path:
-        self._directory.mkdir(parents=True, exist_ok=True)
+        # The session's own folder must be there: a deleted one does not come back with an array.
+        self._directory.mkdir(exist_ok=True)
         return self._directory / f"{key}.npz"
 
     def _open(self, key: str) -> np.lib.npyio.NpzFile:

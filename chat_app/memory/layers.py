@@ -112,10 +112,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything that undo brings back: the layer list, what is active, and what was said about the image."""
+    """Everything that undo brings back: the layer list, what is active, and what was said about the image.
+
+    `turns` are the numbers of the turns that led here, oldest first, without those taken back; 0 for a step that no
+    turn made, such as a button. States are equal whichever way led to them.
+    """
 
     layers: tuple[Layer, ...] = ()
     active: str | None = None
     gsd_m: float | None = None
     bands: tuple[str, ...] | None = None
     label: str = ""
+    turns: tuple[int, ...] = field(default=(), compare=False)

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from chat_app.errors import LayerNotFound, StepError
+from chat_app.errors import LayerNotFound, SessionNotFound, StepError
 from chat_app.memory.arrays import ArrayStore, BoolArray
 from chat_app.memory.layers import DEFAULT_COLOURS, Extraction, Layer, OtherImage, Snapshot
 from chat_app.memory.turns import Turn
@@ -32,7 +32,7 @@ class Session:
     """The state of one conversation. Change it inside `with session.change(label):`, which makes one undo step.
 
     `scene` is the image with what the user said about it (pixel size, bands), `other` a second one of the same place. Not safe for two writers: hold
-    `session.lock` while a turn runs; readers get immutable values.
+    `session.lock` while a turn runs; readers get immutable values. Once it is `deleted`, nothing is written for it any more.
     """
 
     def __init__(self, session_id: str, scene: Scene, arrays: ArrayStore, *, title: str, max_undo: int = 50) -> None:
@@ -40,6 +40,7 @@ class Session:
         self.title = title
         self.arrays = arrays
         self.lock = threading.RLock()
+        self.deleted = False
         self.turns: list[Turn] = []
         self.after_turn: list[Snapshot] = []
         self.extractions: dict[str, Extraction] = {}
@@ -81,6 +82,23 @@ class Session:
     def can_redo(self) -> bool:
         """Whether there is a step to do again."""
         return bool(self._future)
+
+    @property
+    def can_correct(self) -> bool:
+        """Whether the newest step is what the last turn did, so that a correction may take it back.
+
+        Which layer is active does not count: picking one on the page makes no step.
+        """
+        if not self._past or self._future or not self.turns or self.turns[-1].error is not None:
+            return False
+        before = self.after_turn[-2] if len(self.after_turn) > 1 else Snapshot()
+        earlier, after, now = (replace(state, active=None) for state in (before, self.after_turn[-1], self._current))
+        return earlier != after == now
+
+    def check_kept(self) -> None:
+        """Raise `SessionNotFound` once the session is deleted."""
+        if self.deleted:
+            raise SessionNotFound(f"The session {self.id} was deleted. Upload the image again.")
 
     def find_layer(self, name: str | None) -> Layer:
         """The layer of that id or name (any case; a land cover finds its newest layer), None = the active one.
@@ -149,7 +167,20 @@ class Session:
         if self._current != before:
             self._past = [*self._past, before][-self._max_undo :]
             self._future = []
-            self._current = replace(self._current, label=label)
+            self._current = replace(self._current, label=label, turns=(*self._current.turns, 0))
+
+    @contextmanager
+    def correction(self) -> Iterator[str]:
+        """Take the last step back, give its label, and do what happens inside in its stead.
+
+        An exception brings the step back, with all that could be undone and done again.
+        """
+        current, past, future = self.history
+        try:
+            yield self.undo()
+        except BaseException:
+            self.restore_history(current, past=list(past), future=list(future))
+            raise
 
     def make_extraction(
         self,
@@ -249,8 +280,10 @@ class Session:
         return self._current.label
 
     def close_turn(self, turn: Turn) -> None:
-        """Put a finished turn on record, with the state after it."""
+        """Put a finished turn on record, with the state after it, which from now on tells the turn that made it."""
         self.turns.append(turn)
+        if self._current.turns[-1:] == (0,):
+            self._current = replace(self._current, turns=(*self._current.turns[:-1], len(self.turns)))
         self.after_turn.append(self._current)
 
     def back_to_turn(self, number: int) -> None:

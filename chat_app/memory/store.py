@@ -25,6 +25,7 @@ from chat_app.memory.session import Session
 from chat_app.memory.turns import Turn
 from chat_app.settings import Settings
 from chat_app.steps import RefinementStep
+from spex_model.imaging.errors import ImagingError
 from spex_model.imaging.reading import open_scene
 from spex_model.imaging.scene import Scene
 
@@ -114,6 +115,7 @@ class SessionStore:
         scene = self._open_scene(path, options)
         other = OtherImage(path.name, scene, newer)
         other = replace(other, remarks=session.align_other(other).remarks)
+        session.check_kept()
         folder = self._root / session.id / f"other-{uuid4().hex[:8]}"
         _copy_image(path, folder)
         old = self._read(session.id).get("other")
@@ -138,17 +140,36 @@ class SessionStore:
         return sorted(found, key=lambda info: info.updated, reverse=True)
 
     def rename(self, session_id: str, title: str) -> None:
-        """Give a session another title, cut to 80 characters."""
+        """Give a session another title, cut to 80 characters, once its running turn is over."""
         session = self.open(session_id)
-        session.title = title.strip()[:80] or session.title
-        self.save(session)
+        with session.lock:
+            session.title = title.strip()[:80] or session.title
+            self.save(session)
 
     def delete(self, session_id: str) -> None:
-        """Remove a session and all its files; raises `SessionNotFound`."""
+        """Remove a session and all its files, once its running turn has stopped; raises `SessionNotFound`."""
         self._read(session_id)
+        try:
+            session = self.open(session_id)
+        except (ImagingError, SessionNotFound) as error:
+            # What can't be opened has no turn that writes, and is removed all the same.
+            log.info("session to delete can't be opened", exc_info=error)
+            self._remove(session_id)
+            return
+        session.deleted = True
+        with session.lock:
+            self._remove(session_id)
+
+    def _remove(self, session_id: str) -> None:
+        # Under another name first: a message that comes in meanwhile must not put a record into the folder.
+        folder = self._root / f"deleted-{uuid4().hex}"
         with self._lock:
             self._open.pop(session_id, None)
-        shutil.rmtree(self._root / session_id)
+            try:
+                self._folder(session_id).rename(folder)
+            except FileNotFoundError as error:
+                raise SessionNotFound(f"The session {session_id} is not here any more.") from error
+        shutil.rmtree(folder)
         shutil.rmtree(self._settings.data_dir / "exports" / session_id, ignore_errors=True)
         for forget in self.on_delete:
             forget(session_id)
@@ -218,7 +239,11 @@ class SessionStore:
         return dict(record)
 
     def _write(self, session: Session, images: dict[str, Any]) -> None:
-        """Write the record; what `images` does not say of the session's files stays as it is stored."""
+        """Write the record; what `images` does not say of the session's files stays as it is stored.
+
+        Raises `SessionNotFound` for a deleted session.
+        """
+        session.check_kept()
         current, past, future = session.history
         stored: dict[str, Any] = {} if "image" in images else self._read(session.id)
         files: dict[str, Any] = {key: stored[key] for key in ("image", "options", "other") if key in stored}
@@ -235,15 +260,18 @@ class SessionStore:
             "turns": [turn.to_dict() for turn in session.turns],
         }
         target = self._root / session.id / "session.json"
-        draft = target.with_suffix(".tmp")
-        draft.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
-        draft.replace(target)
+        draft = target.with_name(f"session-{uuid4().hex}.tmp")
+        try:
+            draft.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def _read_snapshot(values: dict[str, Any]) -> Snapshot:
     layers = tuple(Layer(**layer) for layer in values["layers"])
     bands = tuple(values["bands"]) if values["bands"] is not None else None
-    return Snapshot(**{**values, "layers": layers, "bands": bands})
+    return Snapshot(**{**values, "layers": layers, "bands": bands, "turns": tuple(values.get("turns", ()))})
 
 
 def _copy_image(path: Path, folder: Path) -> None:

@@ -78,13 +78,19 @@ class SessionPages:
         if browser.current is None or not title.strip():
             return View(hint="Write a title first." if browser.current else NO_IMAGE_HINT)
         try:
-            self._store.rename(browser.current, title)
+            session = self._store.open(browser.current)
+            if not session.lock.acquire(timeout=0.5):
+                return View(hint=BUSY_HINT)
+            try:
+                self._store.rename(session.id, title)
+            finally:
+                session.lock.release()
         except ChatError as error:
             return View(hint=str(error))
         return View(sessions=self._session_lines(browser), title=title.strip()[:80], hint="")
 
     def delete(self, browser: BrowserRecord) -> View:
-        """Remove the current session with its image and layers, for good."""
+        """Remove the current session with its image and layers, for good; an answer that is being written is stopped."""
         if browser.current is None:
             return View(hint="No session is open.")
         try:

@@ -18,6 +18,7 @@ from chat_app.reading.local_units import in_square_metres
 from chat_app.reading.repair import repair
 from chat_app.reading.spelling import mend
 from chat_app.settings import Settings
+from chat_app.turn_state import ANSWERED
 from spex_model.imaging.landcover import LAND_COVERS
 from spex_model.model.planning_prompt import layers_in_short, plan_in_short
 from spex_model.serving.errors import ServingError
@@ -32,6 +33,8 @@ _PICKS = (
      "la seconde", "el segundo", "la segunda", "第二个"),
 )  # fmt: skip
 """Short answers to a question, by the option that they choose."""
+_MOST_STEPS = 8
+"""A plan holds as many."""
 _ABOUT_A_LAYER = ("measure", "count", "locate", "describe", "explain")
 
 
@@ -126,7 +129,7 @@ def resolve(plan: Plan, session: Session) -> Plan:
         except LayerNotFound:
             if key == "target" and name in LAND_COVERS and plan.intent in _ABOUT_A_LAYER:
                 return Plan(intent="extract", land_covers=(name,))
-    if plan.intent == "refine" and plan.correction:
+    if plan.correction:
         values |= _corrected(plan, session)
     if any(step.op == "same_steps" for step in plan.steps):
         return _same_again(values, session)
@@ -134,9 +137,16 @@ def resolve(plan: Plan, session: Session) -> Plan:
 
 
 def _corrected(plan: Plan, session: Session) -> dict[str, Any]:
-    """A refinement said anew is about the layer that is active now; after an extraction there is nothing to take back."""
+    """A correction takes back what the turn before changed; after an answer or a failure there is nothing to take back.
+
+    A refinement said anew is about the layer that is active now; said of an extraction, it goes on from that.
+    """
     last = _last_plan(session)
-    if last is None or last.intent == "extract":
+    if last is None or last.intent in ANSWERED or not session.can_correct:
+        return {"correction": None}
+    if plan.intent == "extract":
+        return {}
+    if last.intent == "extract":
         return {"correction": None}
     active = session.active_layer
     return {"target": plan.target or (active.name if active else None)}
@@ -147,13 +157,16 @@ def _given(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _same_again(values: dict[str, Any], session: Session) -> Plan:
-    """The steps of the active layer for another land cover: on its layer where there is one, else on a new one."""
+    """The steps of the active layer for another land cover: on its layer where there is one, else on a new one.
+
+    More of them than a plan holds stay "the same steps"; whoever acts on it looks them up.
+    """
     steps = session.extraction(session.active_layer).steps if session.active_layer else ()
     covers = values["land_covers"]
     layer = next((layer for layer in reversed(session.layers) if covers and layer.land_cover == covers[0]), None)
     if values["intent"] == "extract" and layer is not None and steps:
-        return Plan(intent="refine", target=layer.name, steps=steps)
-    if values["intent"] == "refine" and not steps:
+        values = {"intent": "refine", "target": layer.name, "steps": values["steps"]}
+    if len(steps) > _MOST_STEPS or (values["intent"] == "refine" and not steps):
         return Plan.model_validate(_given(values))
     return Plan.model_validate({**_given(values), "steps": steps})
 

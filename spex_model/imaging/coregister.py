@@ -11,6 +11,7 @@ from spex_model.imaging.scene import Scene
 
 _MUCH_FINER = 0.6
 _LEAST_OVERLAP = 0.01
+_SAME_PX = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,13 @@ def align(first: Scene, second: Scene) -> Aligned:
 
 
 def _same_grid(first: Scene, second: Scene) -> bool:
-    return first.shape == second.shape and first.crs == second.crs and first.transform.almost_equals(second.transform)
+    """Whether the pixels of both lie on each other, by the four corners: a degree is no metre, a pixel is one always."""
+    if first.shape != second.shape or first.crs != second.crs:
+        return False
+    rows, columns = first.shape
+    to_first = ~first.transform @ second.transform
+    corners_xy = [(0, 0), (columns, 0), (0, rows), (columns, rows)]
+    return all(np.allclose(to_first @ corner_xy, corner_xy, rtol=0, atol=_SAME_PX) for corner_xy in corners_xy)
 
 
 def _reproject(first: Scene, second: Scene) -> Scene:

@@ -147,6 +147,7 @@ _BELOW: dict[str, tuple[str, ...]] = {
 }
 """Indices that are low, not high, where a land cover is; used only when asked for by name."""
 _PLANTS, _REACH, _LEAST_GAP = 0.25, 0.2, 0.2
+_BY_NAME = "the index was asked for by name"
 
 
 def _adaptive_threshold(values: np.ndarray, fixed: float, *, never_lower: bool) -> float:
@@ -183,13 +184,13 @@ def prior_for(scene: Scene, land_cover: str, *, index: str | None = None) -> Pri
         above = index not in _BELOW[land_cover]
         choices = next(
             ((choice,) for choice in choices if choice[0] == index),
-            ((index, 0.0, "the index was asked for by name"),),
+            ((index, 0.0, _BY_NAME),),
         )
     for name, fixed, why in choices:
         if not set(needed_bands(name)) <= set(scene.bands):
             continue
         values = compute_index(scene, name)
-        threshold, how = fixed, "the usual limit"
+        threshold, how = fixed, "since no limit was given" if why == _BY_NAME else "the usual limit"
         if not scene.calibrated:
             threshold = _adaptive_threshold(values if above else -values, fixed, never_lower=land_cover == "water")
             threshold = threshold if above else -threshold

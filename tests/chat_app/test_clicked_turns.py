@@ -154,5 +154,5 @@ def test_a_drawing_around_nothing_says_so(say, session):
 def test_marks_are_in_the_recipe_and_not_in_what_the_model_reads(say, session):
     say("show me the water")
     turn = say("add this", Marks(points=(spot_outside(session),)))
-    assert steps_of(session.turns)[-1].plan.steps[0].points == turn.plan.steps[0].points != ()
+    assert steps_of(session)[-1].plan.steps[0].points == turn.plan.steps[0].points != ()
     assert "points" not in turn.plan.to_json() and turn.plan.to_dict()["steps"][0]["points"]

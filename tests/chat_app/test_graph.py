@@ -116,10 +116,91 @@ def test_clicks_pick_a_region(say, session):
     assert np.array_equal(mask(session), (labels > 0) & (labels != 2))
 
 
-def test_a_correction_takes_the_wrong_layer_back(say, session):
+@pytest.fixture
+def photo(conversation, tmp_path):
+    """A session on an RGB picture of 64 x 64 pixels without pixel size."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / "photo.png")
+    return conversation.store.create(tmp_path / "photo.png")
+
+
+def test_a_correction_takes_the_wrong_layer_back_and_says_so(say, session):
     say("show me the water")
-    say("no, i meant the vegetation")
+    turn = say("no, i meant the vegetation")
     assert [layer.name for layer in session.layers] == ["vegetation"]
+    assert turn.reply.startswith("Took back the last change (extract water). ")
+    say("no, i meant the trees")
+    assert [layer.name for layer in session.layers] == ["trees"]
+
+
+def test_a_refinement_said_anew_replaces_the_one_before(say, session):
+    say("show me the water")
+    found = mask(session).copy()
+    say("grow by 40 m")
+    turn = say("sorry, I meant grow by 2 pixels")
+    assert [step.value for step in session.extraction("water").steps] == [2] and "Took back" in turn.reply
+    say("undo")
+    assert np.array_equal(mask(session), found)
+
+
+def test_a_correction_of_a_failed_turn_takes_nothing_back(conversation, photo):
+    say = lambda message: list(conversation.run_turn(photo.id, message))[-1].turn  # noqa: E731
+    say("show me the vegetation")
+    assert say("grow by 20 m").error
+    assert say("sorry, I meant grow by 2 pixels").error is None
+    assert photo.extraction("vegetation").steps[0].value == 2
+    say("undo")
+    assert [layer.name for layer in photo.layers] == ["vegetation"] and not photo.extraction("vegetation").steps
+
+
+@pytest.mark.parametrize("between", ["how big is it?", "frobnicate the gizmo somehow"])
+@pytest.mark.parametrize(
+    ("correction", "layers"),
+    [("I meant only the biggest", ["water"]), ("no, I meant the trees", ["water", "trees"])],
+)
+def test_a_correction_after_an_answer_or_a_question_takes_nothing_back(
+    say, session, runtime, between, correction, layers
+):
+    runtime.plans = ["no json"]
+    say("show me the water")
+    say(between)
+    assert say(correction).error is None and [layer.name for layer in session.layers] == layers
+
+
+def test_a_correction_after_an_undo_or_a_change_on_the_page_takes_nothing_back(say, session):
+    say("show me the water")
+    say("only the biggest one")
+    say("undo")
+    say("no, I meant the trees")
+    with session.change("hide"):
+        session.update_layer(session.layers[0], visible=False)
+    say("no, I meant the vegetation")
+    assert [(layer.name, layer.visible) for layer in session.layers] == [
+        ("water", False), ("trees", True), ("vegetation", True),
+    ]  # fmt: skip
+
+
+def test_a_correction_that_fails_brings_everything_back(conversation, photo, runtime):
+    say = lambda message: list(conversation.run_turn(photo.id, message))[-1].turn  # noqa: E731
+    say("show me the vegetation")
+    before = photo.history
+    runtime.down = True
+    assert say("no, show me the buildings").error
+    assert photo.history == before
+    assert say("smooth it").error is None
+    before = photo.history
+    assert say("no, grow by 20 m").error and photo.history == before
+
+
+def test_a_correction_that_is_stopped_brings_everything_back(conversation, session, say):
+    say("show me the water")
+    before = session.history
+    running = conversation.start_turn(session.id, "no, I meant the vegetation")
+    running.stop()
+    *_, done = running.events()
+    assert "Stopped" in done.turn.error and session.history == before
 
 
 def test_the_same_steps_for_another_land_cover(say, session):
@@ -127,6 +208,23 @@ def test_the_same_steps_for_another_land_cover(say, session):
     say("only the biggest one")
     turn = say("same for the vegetation")
     assert turn.facts["regions"] == 1 and session.extraction("vegetation").steps[0].op == "keep_largest"
+
+
+@pytest.mark.parametrize("count", [8, 9])
+def test_any_number_of_steps_is_done_again(say, session, settings, count):
+    say("show me the trees")
+    say("show me the water")
+    for _ in range(count):
+        say("smooth it")
+    assert say("same for the trees").error is None and say("undo").error is None
+    session.activate(session.find_layer("water"))
+    assert say("same for the vegetation").error is None
+    assert len(session.extraction("vegetation").steps) == count
+    say("undo")
+    session.activate(session.find_layer("water"))
+    assert say("same for the trees").changed == (session.find_layer("trees").id,)
+    assert len(session.extraction("trees").steps) == count
+    assert SessionStore(settings).open(session.id).turns == session.turns
 
 
 def test_back_to_an_earlier_turn_and_undo_of_that(say, session):
@@ -181,15 +279,9 @@ def test_two_messages_at_once_come_one_after_the_other(conversation, session):
     assert {layer.name for layer in session.layers} == {"water", "trees"} and len(session.turns) == 2
 
 
-def test_a_picture_without_georeference_gets_no_square_metres_until_it_is_told(conversation, tmp_path):
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / "photo.png")
-    session = conversation.store.create(tmp_path / "photo.png")
-
+def test_a_picture_without_georeference_gets_no_square_metres_until_it_is_told(conversation, photo):
     def say(message):
-        return list(conversation.run_turn(session.id, message))[-1].turn
+        return list(conversation.run_turn(photo.id, message))[-1].turn
 
     turn = say("show me the vegetation")
     assert turn.facts["area_m2"] is None and not re.search(r"\d (ha|m²|km²)", turn.reply) and "pixels" in turn.reply

@@ -52,6 +52,22 @@ def test_the_same_grid_is_left_as_it_is():
     assert aligned.scene is second and aligned.remarks == ()
 
 
+@pytest.mark.parametrize(
+    ("shift_px", "size_px", "same"),
+    [((0, 0), 1, True), ((1e-4, 0), 1, True), ((10, 0), 1, False), ((0, 0.5), 1, False), ((0, 0), 5, False)],
+)
+def test_pixels_of_a_hair_in_degrees_are_told_apart(shift_px, size_px, same):
+    pixel = 9e-7  # 0.1 m
+    first = make(smooth(40, 40), left=10.0, top=50.0, pixel=pixel, crs=CRS.from_epsg(4326))
+    right, down = shift_px
+    second = make(smooth(40, 40), left=10 + right * pixel, top=50 - down * pixel, pixel=size_px * pixel, crs=first.crs)
+    moved = align(first, second).scene
+    assert (moved is second) is same and moved.transform.almost_equals(first.transform, precision=1e-9)
+    if right == 10:
+        assert not moved.valid[:, :9].any()
+        np.testing.assert_allclose(moved.reflectance[:, :, 11:], second.reflectance[:, :, 1:-10], atol=1e-5)
+
+
 def test_without_georeference_equal_sizes_are_laid_on_each_other_and_it_is_said():
     aligned = align(make(smooth(9, 12)), make(smooth(9, 12), crs=None))
     assert aligned.scene.crs == UTM and "pixel on pixel" in aligned.remarks[0]

@@ -162,6 +162,8 @@ def test_an_index_by_name_knows_its_side(make_scene):
     assert below.reason.startswith("NDVI below 0.00") and evidence_text(below, scene, 1).startswith(
         "NDVI below 0.00, mean -0.5"
     )
+    plants = prior_for(scene, "vegetation", index="GNDVI").reason
+    assert plants == "GNDVI above 0.00, since no limit was given: the index was asked for by name."
     usual = prior_for(scene, "water", index="MNDWI")
     assert usual.above and np.array_equal(usual.mask, prior_for(scene, "water").mask)
     with pytest.raises(BandsError, match="not known"):

@@ -10,6 +10,7 @@ from chat_app.acting.change import find_change
 from chat_app.errors import LayerNotFound, StepError
 from chat_app.memory.marks import Marks
 from chat_app.memory.store import SessionStore
+from chat_app.plan import Plan
 from spex_model.imaging.errors import AlignmentError
 from spex_model.imaging.regions import label_regions
 from spex_model.serving.errors import RuntimeUnavailable
@@ -98,6 +99,31 @@ def test_the_recipe_runs_on_both_with_the_layers_it_speaks_of(say, session, conv
     turn = say("what changed?")
     assert turn.error is None and turn.facts["change"]["layer"] == "vegetation"
     assert turn.facts["change"]["before"]["pixels"] == int(session.extraction("vegetation").mask.sum())
+
+
+def test_layers_whose_steps_speak_of_each_other_are_refused(say, session, conversation, scene_file, tmp_path):
+    say("show me the water")
+    later_image(session, scene_file, tmp_path / "later.tif")
+    conversation.store.add_other(session, tmp_path / "later.tif")
+    say("show me the trees")
+    refine = {
+        "intent": "refine",
+        "target": "water",
+        "steps": [{"op": "near", "layer": "trees", "value": 100, "unit": "m"}],
+    }
+    say("water within 100 m of the trees", plan=Plan.model_validate(refine))
+    assert say("what changed in the water?").error is None
+    other = {
+        "intent": "refine",
+        "target": "trees",
+        "steps": [{"op": "near", "layer": "water", "value": 100, "unit": "m"}],
+    }
+    say("trees within 100 m of the water", plan=Plan.model_validate(other))
+    for name in ("water", "trees"):
+        error = say(f"what changed in the {name}?").error
+        assert "water" in error and "trees" in error and "speak of each other" in error
+    say("undo")
+    assert say("what changed in the water?").error is None
 
 
 def test_part_overlap_and_missing_georeference_are_told(say, session, conversation, scene_file, tmp_path):

@@ -1,16 +1,21 @@
 """Words: the model's are held to the measurement, ours say what was done."""
 
+import re
+
 import pytest
 
 from chat_app.acting.actions import step_words
 from chat_app.answering.checking import check_words
-from chat_app.answering.explain import area_words, measure_words, rank_words
+from chat_app.answering.explain import area_words, measure_words, rank_words, share_words
 from chat_app.plan import Plan
+from spex_model.training.spie.descriptions import describe_examples
+
+EVIDENCE = "MNDWI above 0.00, mean 0.81, 15 regions"
 
 
 def facts(**values):
-    region = {"place": "top-left", "size": "large", "area_m2": 1e6, "pixels": 100}
-    second = {"place": "center", "size": "small", "area_m2": 1e4, "pixels": 10}
+    region = {"place": "top-left", "size": "large", "area_m2": 1e6, "pixels": 100, "share": 0.091, "mean_index": 0.824}
+    second = {"place": "center", "size": "small", "area_m2": 1e4, "pixels": 10, "share": 0.009, "mean_index": 0.611}
     return {"layer": "water", "land_cover": "water", "pixels": 110, "regions": 3, "area_m2": 1.1e6, "share": 0.1, "largest": [region, second], "pixel_size_from": "georeference"} | values  # fmt: skip
 
 
@@ -23,19 +28,62 @@ def facts(**values):
         ("The largest is huge and irregular and lies in the top-left.", ""),
         ("The second is small and lies in the bottom-right.", ""),
         ("There MNDWI is above 0.00, with a mean of 0.81.", "There MNDWI is above 0.00, with a mean of 0.81."),
+        ("There MNDWI is above 0.00, with a mean of 0.99.", ""),
+        ("There NDVI is above 0.00, with a mean of 0.81.", ""),
+        ("The largest has a mean of 0.82.", "The largest has a mean of 0.82."),
         ("The index shows no water.", ""),
+        ("There is no water.", ""),
+        ("Water covers 10 % of the image, 110 ha.", "Water covers 10 % of the image, 110 ha."),
+        ("It covers 1.1 km² or 271.8 acres, 110 pixels.", "It covers 1.1 km² or 271.8 acres, 110 pixels."),
+        ("Water covers 80 % of the image.", ""),
+        ("Water covers 80 percent of the image.", ""),
+        ("It has 500 ha.", ""),
+        ("It has 3 square kilometres.", ""),
+        ("It is 3 m deep.", ""),
+        ("It has .5 ha.", ""),
+        ("There are three lakes.", "There are three lakes."),
+        ("There are four lakes.", ""),
+        ("There are dozens of lakes.", ""),
+        ("A third of the image is water.", ""),
+        ("Trees fill the rest.", ""),
+        ("A road runs by.", ""),
+        ("A small lake fills the center.", "A small lake fills the center."),
+        ("A huge lake fills the center.", ""),
+        ("The second largest is small and lies in the center.", "The second largest is small and lies in the center."),
+        ("The third is small.", ""),
+        ("I see water, regions of it.", "I see water, regions of it."),
     ],
 )  # fmt: skip
 def test_what_the_measurement_contradicts_is_corrected_or_dropped(said, shown):
-    text, changed = check_words(said, facts(), prior_regions=15)
+    text, changed = check_words(said, facts(), 15, EVIDENCE)
     assert text == shown and changed == ([] if said == shown else [said])
 
 
 def test_nothing_found_leaves_only_words_of_absence():
-    text, _ = check_words(
-        "I see water in 2 regions. The index shows no water.", facts(pixels=0, regions=0, largest=[]), 2
+    said = (
+        "I see water in 2 regions. The index shows no water. There is no doubt: a huge lake fills the center. "
+        "There is no water, for a lake spans all of it. MNDWI is nowhere above 0.40. I still look for water by dark, even surfaces."
     )
-    assert text == "The index shows no water."
+    text, _ = check_words(
+        said, facts(pixels=0, regions=0, share=0.0, area_m2=0.0, largest=[]), 2, "MNDWI above 0.00 nowhere"
+    )
+    assert text == "The index shows no water. I still look for water by dark, even surfaces."
+
+
+def test_true_replies_of_the_kind_that_the_model_is_taught_stand():
+    for example in describe_examples(5, 600):
+        evidence = example.prompt.split("\n")[1].removeprefix("Evidence: ")
+        counted = re.search(r"(\d+) regions?$", evidence)
+        lines = [line.split(": ", 1)[1].split(", ") for line in example.prompt.split("\n")[2:] if ": " in line]
+        largest = [
+            {"size": size, "place": place, "area_m2": None, "pixels": 1, "share": 0.0} for size, place, _ in lines
+        ]
+        count = int(counted[1]) if counted else 0
+        measured = {"land_cover": example.land_cover, "pixels": count, "regions": count, "area_m2": None, "share": 0.0, "largest": largest}  # fmt: skip
+        assert check_words(example.reply, measured, count, evidence) == (example.reply, []), example
+        if evidence.startswith("no index"):
+            found = measured | {"pixels": 9, "regions": 2}
+            assert check_words(example.reply, found, 0, evidence) == (example.reply, []), example
 
 
 @pytest.mark.parametrize(
@@ -60,6 +108,13 @@ def test_areas_come_in_the_unit_of_their_size():
         "7 pixels",
     ]
     assert "271.82 acres" in measure_words(facts(), "acres")
+
+
+def test_small_areas_keep_two_digits():
+    assert [area_words(area, 3) for area in (0.0, 0.0075, 9.96, 12.3)] == ["0 m²", "0.0075 m²", "10 m²", "12 m²"]
+    assert "0.0003 km²" in measure_words(facts(area_m2=300.0), "km2")
+    assert "0.0075 m² (0.0000019 acres)" in measure_words(facts(area_m2=0.0075))
+    assert share_words(1e-7) == "0.00001 %" and share_words(0.0) == "0 %"
 
 
 def test_ranks_are_said_as_ordinals():

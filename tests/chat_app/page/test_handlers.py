@@ -176,6 +176,7 @@ def test_layers_wait_while_a_message_is_answered(page, engine, opened):
     reader.start()
     time.sleep(0.2)
     assert page.press_layer(opened.browser, legend[0].layer_id, "eye", NO_MARKS).hint == BUSY_HINT
+    assert page.rename(opened.browser, "The dry lake").hint == BUSY_HINT
     assert page.stop(opened.browser).hint == "Stopping …"
     engine.conversation.gate.set()
     reader.join(5)
