@@ -7,10 +7,12 @@ mask service, under a name that this client chooses.
 from __future__ import annotations
 
 import io
+import math
 import re
 import threading
 import time
 import weakref
+import zipfile
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from spex_model.imaging.bands import SLOTS
-from spex_model.serving.connection import Connection
+from spex_model.serving.connection import Connection, bounded
 from spex_model.serving.errors import BadRequest, DeadlineExceeded, UnknownImage, UnknownStates
 from spex_model.serving.protocol import (
     IMAGE_HEADER,
@@ -61,11 +63,19 @@ def pack_scene(scene: Scene) -> tuple[SceneHeader, bytes]:
     Only bands in canonical slots travel, clipped to 0-1 as the encoder does, 0 where there is no value.
     """
     kept = [index for index, band in enumerate(scene.bands) if band in SLOTS] or [0]
-    values = np.nan_to_num(scene.reflectance[kept], nan=0.0).clip(0.0, 1.0)
-    if values.nbytes > FLOAT32_BYTES:
-        values = values.astype(np.float16)
+    shape = (len(kept), *scene.shape)
+    dtype = np.dtype(np.float16 if math.prod(shape) * 4 > FLOAT32_BYTES else np.float32)
+    layout = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     buffer = io.BytesIO()
-    np.savez(buffer, reflectance=values, valid=np.packbits(scene.valid))
+    with zipfile.ZipFile(buffer, "w") as archive:
+        # Band by band, straight into the npz: a large scene and two copies of it fill a small machine.
+        with archive.open("reflectance.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array_header_1_0(file, layout)
+            for index in kept:
+                values = np.nan_to_num(scene.reflectance[index], nan=0.0)
+                file.write(values.clip(0.0, 1.0, out=values).astype(dtype, order="C", copy=False).data)
+        with archive.open("valid.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array(file, np.packbits(scene.valid))
     bands = tuple(scene.bands[index] for index in kept)
     header = SceneHeader(image_id=scene.id, bands=bands, gsd_m=scene.gsd_m, calibrated=scene.calibrated)
     return header, buffer.getvalue()
@@ -221,7 +231,9 @@ class ServedRuntime:
     def _ask_mask(self, wanted: str, image_id: str, held: _Held | None) -> httpx.Response:
         patience_s = self._timeout_s * max(1.0, held.num_pixels / PIXELS_PER_TIMEOUT if held else 1.0)
         about = {IMAGE_HEADER: image_id}
-        return self._mask.request("POST", "/decode", content=wanted, timeout=patience_s, headers=about, attempts=2)
+        return self._mask.request(
+            "POST", "/decode", content=wanted, timeout=bounded(patience_s), headers=about, attempts=2
+        )
 
     def _send_again(self, held: _Held | None) -> bool:
         """Upload a scene anew; False where the chat no longer has it."""

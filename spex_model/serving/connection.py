@@ -21,6 +21,11 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S, HEALTH_TIMEOUT_S = 2.0, 2.0
 
 
+def bounded(timeout_s: float) -> httpx.Timeout:
+    """Wait for an answer up to `timeout_s`, and for a connection no longer than `CONNECT_TIMEOUT_S`."""
+    return httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
+
+
 class Breaker:
     """Stops asking a server that is down: after two failures it refuses at once, and lets a trial through later."""
 
@@ -64,7 +69,7 @@ class Connection:
         # trust_env: a proxy of the environment must not get between programs of one machine.
         self._http = httpx.Client(
             base_url=url,
-            timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
+            timeout=bounded(timeout_s),
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
             transport=transport,
             trust_env=False,
@@ -109,6 +114,8 @@ class Connection:
         if response.status_code >= 500:
             self.breaker.failed()
             return RuntimeUnavailable(f"{self.name} failed (status {response.status_code}); its log says why.")
+        # Whoever refuses is up; the request that mends a refusal must get through at once.
+        self.breaker.succeeded()
         try:
             found = ServiceProblem.model_validate_json(response.content)
             return PROBLEMS.get(found.kind, BadRequest)(found.detail)

@@ -76,12 +76,18 @@ class DecodeQueue:
 
     async def _work(self) -> None:
         await asyncio.sleep(self._window_s)
-        while self._waiting:
-            await self._drop_gone()
-            strokes = self._choose()
-            if strokes:
-                await self._paint(strokes)
-            await self._hand_out()
+        try:
+            while self._waiting:
+                await self._drop_gone()
+                strokes = self._choose()
+                if strokes:
+                    await self._paint(strokes)
+                await self._hand_out()
+        except Exception as error:
+            # Nobody may wait for a worker that is gone, and the next one must not meet what ended this one.
+            log.exception("the decode queue failed")
+            for waiting in list(self._waiting):
+                self._end(waiting, error)
 
     async def _drop_gone(self) -> None:
         for waiting in list(self._waiting):
@@ -118,16 +124,23 @@ class DecodeQueue:
                 for owner in owners:
                     await self._paint([stroke for stroke in strokes if stroke[0] is owner])
                 return
-            if not isinstance(error, ServingError):
-                log.exception("decoding failed")
-            self._end(owners[0], error)
+            self._fail(owners[0], error)
 
     async def _hand_out(self) -> None:
         for waiting in [waiting for waiting in self._waiting if not waiting.job.left]:
-            logits = await to_thread.run_sync(waiting.job.painting.logits)
+            try:
+                logits = await to_thread.run_sync(waiting.job.painting.logits)
+            except Exception as error:
+                self._fail(waiting, error)
+                continue
             self._waiting.remove(waiting)
             if not waiting.answer.done():
                 waiting.answer.set_result(logits)
+
+    def _fail(self, waiting: _Waiting, error: Exception) -> None:
+        if not isinstance(error, ServingError):
+            log.error("decoding failed", exc_info=error)
+        self._end(waiting, error)
 
     def _end(self, waiting: _Waiting, error: Exception) -> None:
         self._waiting.remove(waiting)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import tokenize
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -12,6 +14,12 @@ from spex_model.imaging.errors import ImagingError
 from spex_model.imaging.scene import Scene
 from spex_model.serving.errors import BadRequest, TooLarge
 from spex_model.serving.protocol import SceneHeader
+
+UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError, TypeError, ValueError, EOFError, OSError,
+    NotImplementedError, RuntimeError,
+)  # fmt: skip
+"""What zipfile and numpy raise for damaged bytes."""
 
 
 def unpack_scene(header: SceneHeader, body: bytes, max_bytes: int) -> Scene:
@@ -29,7 +37,7 @@ def unpack_scene(header: SceneHeader, body: bytes, max_bytes: int) -> Scene:
                 _check_entry(archive, entry, max_bytes)
         with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
             reflectance, packed = arrays["reflectance"], arrays["valid"]
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise BadRequest("The pixels can't be read: they are no whole npz file.") from error
     if reflectance.ndim != 3 or reflectance.dtype not in (np.float32, np.float16) or 0 in reflectance.shape:
         raise BadRequest(
@@ -49,7 +57,9 @@ def unpack_scene(header: SceneHeader, body: bytes, max_bytes: int) -> Scene:
 
 
 def _check_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, max_bytes: int) -> None:
-    """Refuse an array whose header announces more than its file holds, or than is taken."""
+    """Refuse an array packed in another way, or whose header announces more than its file holds or than is taken."""
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise BadRequest("The pixels are packed in a way that isn't taken; store or deflate them.")
     if entry.file_size > max_bytes:
         raise TooLarge(f"The image unpacks to {entry.file_size:,} bytes; at most {max_bytes:,} are taken.")
     with archive.open(entry) as file:

@@ -73,7 +73,7 @@ class Supervisor:
     @property
     def ui_url(self) -> str:
         host = LOCALHOST if self.settings.host in ("0.0.0.0", "::", "localhost") else self.settings.host
-        return f"http://{host}:{self.settings.port}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.settings.port}"
 
     def __enter__(self) -> Self:
         try:

@@ -11,12 +11,18 @@ import numpy as np
 import pytest
 import torch
 
+from spex_model.imaging.scene import Scene
 from spex_model.imaging.tiles import Window
 from spex_model.model.modeling_spex import SpexVision
+from spex_model.model.processor import Painting
 from spex_model.serving import decode_queue
+from spex_model.serving.decode_queue import DecodeQueue
 from spex_model.serving.errors import BadRequest
 from spex_model.serving.mask_engine import DecodeJob, MaskEngine
+from spex_model.serving.mask_metrics import MaskMetrics
 from spex_model.serving.mask_service import create_app
+from spex_model.serving.protocol import DecodeRequest
+from spex_model.serving.states import unpack_states
 from tests.serving.test_mask_service import SAID, SHAPE_HEADER, STATES, TINY, make_scene
 
 
@@ -143,6 +149,63 @@ def test_a_request_that_fails_takes_no_other_with_it(engine):
     answers = run(engine, scenario, window_s=0.05)
     assert [answer.status_code for answer in answers] == [200, 400, 200]
     assert "can't be decoded" in answers[1].json()["detail"]
+
+
+class Unfinished(Painting):
+    """A painting whose tiles are painted and can't be put together."""
+
+    def logits(self) -> np.ndarray:
+        raise MemoryError
+
+
+class Caller:
+    """A client that waits, or one whose connection can't be asked."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self.broken = broken
+
+    async def is_disconnected(self) -> bool:
+        if self.broken:
+            raise OSError
+        return False
+
+
+async def ask_queue(queue: DecodeQueue, *asked: tuple[DecodeJob, Caller]) -> list:
+    """What each of some requests to a queue ends with, all asked at once."""
+    waiting = asyncio.gather(*(queue.decode(job, caller) for job, caller in asked), return_exceptions=True)
+    return await asyncio.wait_for(waiting, 20)
+
+
+def start(engine: MaskEngine, scene: Scene) -> DecodeJob:
+    engine.encode(scene.id, scene)
+    return engine.start(DecodeRequest(image_id=scene.id, states_ref=SAID))
+
+
+def test_a_mask_that_cannot_be_put_together_takes_no_other_with_it(engine):
+    scene = make_scene(40, 56)
+    healthy = [start(engine, scene) for _ in range(3)]
+    spoilt = DecodeJob(Unfinished(healthy[0].painting.features, torch.tensor(unpack_states(STATES))))
+
+    async def scenario():
+        queue = DecodeQueue(engine, MaskMetrics(engine), window_s=0.01, max_batch=4)
+        beside = await ask_queue(queue, (healthy[0], Caller()), (spoilt, Caller()), (healthy[1], Caller()))
+        return beside + await ask_queue(queue, (healthy[2], Caller()))
+
+    first, failed, second, later = asyncio.run(scenario())
+    assert isinstance(failed, MemoryError)
+    assert [one.shape for one in (first, second, later)] == [(40, 56)] * 3
+
+
+def test_an_error_of_the_queue_itself_leaves_nobody_waiting(engine):
+    jobs = [start(engine, make_scene(40, 56)) for _ in range(3)]
+
+    async def scenario():
+        queue = DecodeQueue(engine, MaskMetrics(engine), window_s=0.01, max_batch=4)
+        ended = await ask_queue(queue, (jobs[0], Caller()), (jobs[1], Caller(broken=True)))
+        return ended + await ask_queue(queue, (jobs[2], Caller()))
+
+    first, second, later = asyncio.run(scenario())
+    assert isinstance(first, OSError) and isinstance(second, OSError) and later.shape == (40, 56)
 
 
 def test_more_requests_than_may_wait_are_told_to_come_again(engine, monkeypatch):

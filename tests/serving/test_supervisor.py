@@ -103,6 +103,14 @@ def test_a_taken_port_is_refused_in_one_sentence(tmp_path):
     assert claim_port("127.0.0.1", port, "--port") == port
 
 
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "http://127.0.0.1:7860"), ("0.0.0.0", "http://127.0.0.1:7860"), ("::1", "http://[::1]:7860")],
+)
+def test_the_page_has_an_address_that_a_browser_takes(tmp_path, host, url):
+    assert Supervisor(settings(tmp_path, host=host, port=7860)).ui_url == str(httpx.URL(url)) == url
+
+
 def test_two_servers_cannot_share_a_port(tmp_path):
     port = claim_port("127.0.0.1", 0, "--port")
     with pytest.raises(StartupError, match="a port of its own"):
