@@ -265,7 +265,9 @@ def mount(demo: gr.Blocks, settings: Settings) -> FastAPI:
 def serve(demo: gr.Blocks, settings: Settings) -> None:
     """Serve the page on the host and port of the settings until it is stopped; raises OSError when they can't be used."""
     app = mount(demo, settings)
-    with socket.create_server((settings.host, settings.port), reuse_port=False) as listener:
-        print(f"SPEX chat is on http://{settings.host}:{settings.port}/", flush=True)
+    ipv6 = ":" in settings.host
+    family, shown = (socket.AF_INET6, f"[{settings.host}]") if ipv6 else (socket.AF_INET, settings.host)
+    with socket.create_server((settings.host, settings.port), family=family, reuse_port=False) as listener:
+        print(f"SPEX chat is on http://{shown}:{settings.port}/", flush=True)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
         uvicorn.Server(config).run(sockets=[listener])

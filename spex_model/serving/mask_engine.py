@@ -14,13 +14,12 @@ import torch
 
 from spex_model.imaging.scene import Scene
 from spex_model.imaging.tiles import Window
-from spex_model.model.decoding import TileMaps
 from spex_model.model.modeling_spex import SpexVision
 from spex_model.model.processor import Painting, SceneFeatures, paint
 from spex_model.serving import protocol, states_folder
 from spex_model.serving.embedded import MAX_STATES, prompt_points
 from spex_model.serving.errors import BadRequest, UnknownImage, UnknownStates
-from spex_model.serving.feature_store import FeatureStore
+from spex_model.serving.feature_store import FeatureStore, StoredTiles
 from spex_model.serving.recent import Recent
 from spex_model.serving.states import name_states, pack_states, unpack_states
 
@@ -29,32 +28,21 @@ MAX_IMAGES = 4096
 FORGOTTEN = "The image's features are no longer held; encode the image again."
 
 
-class _Tiles:
-    """The tiles of one scene in the store."""
+class _Tiles(StoredTiles):
+    """The tiles of one scene in the store, and its pixels."""
 
     def __init__(self, store: FeatureStore, image_id: str, scene: Scene) -> None:
-        self._store = store
-        self._prefix = image_id
+        super().__init__(store, image_id)
         self._bands, self._gsd_m, self._calibrated = scene.bands, scene.gsd_m, scene.calibrated
-
-    def get(self, window: Window) -> TileMaps | None:
-        held = self._store.get(f"{self._prefix}/{window}")
-        if held is None:
-            return None
-        embedding, middle, fine, grid = held
-        return TileMaps(embedding, middle, fine, (int(grid[0]), int(grid[1])))
-
-    def put(self, window: Window, maps: TileMaps) -> None:
-        self._store.put(f"{self._prefix}/{window}", (*maps.tensors, torch.tensor(maps.grid)))
 
     def put_pixels(self, scene: Scene) -> None:
         """Keep the pixels too, for tiles that are encoded later."""
         pixels = (torch.from_numpy(array.copy()) for array in (scene.reflectance, scene.valid))
-        self._store.put(self._prefix, tuple(pixels))
+        self._store.put(self._image_id, tuple(pixels))
 
     def recall(self) -> Scene:
         """The scene as it was put. Raises `UnknownImage` where its pixels had to go."""
-        held = self._store.get(self._prefix)
+        held = self._store.get(self._image_id)
         if held is None:
             raise UnknownImage(FORGOTTEN)
         reflectance, valid = (tensor.numpy() for tensor in held)

@@ -13,21 +13,23 @@
 | `GET /health`, `GET /metrics` | - | `ServiceHealth`, Prometheus text |
 
 Every refusal is a `ServiceProblem`. Model work runs outside the event loop: one image at a time is encoded, with low
-priority, and beside it one pass at a time decodes; decode requests share passes, see `DecodeQueue`.
+priority, and beside it one pass at a time decodes; decode requests share passes, see `DecodeQueue`. Uploads wait
+packed, together no more bytes than the largest may have; beyond that they are refused with 429.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import logging
 import os
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,16 +72,39 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
     """The whole body. Raises `TooLarge` as soon as it is known to be longer than `max_bytes`."""
-    announced = request.headers.get("content-length", "")
-    body = bytearray()
-    if not (announced.isdecimal() and int(announced) > max_bytes):
+    body = io.BytesIO()
+    if _announced_bytes(request, 0) <= max_bytes:
         async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_bytes:
+            body.write(chunk)
+            if body.tell() > max_bytes:
                 break
         else:
-            return bytes(body)
+            return body.getvalue()
     raise TooLarge(f"The body has more than the {max_bytes:,} bytes that are taken; send a smaller image.")
+
+
+def _announced_bytes(request: Request, default: int) -> int:
+    announced = request.headers.get("content-length", "")
+    return int(announced) if announced.isdecimal() else default
+
+
+class _UploadRoom:
+    """Bytes for the bodies of uploads that are read, wait or are encoded, from the event loop's thread."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._held_bytes = 0
+
+    @contextmanager
+    def hold(self, num_bytes: int) -> Iterator[None]:
+        """Keep room for one body; a first one always gets it. Raises `TooBusy` where too many bytes wait already."""
+        if self._held_bytes and self._held_bytes + num_bytes > self.max_bytes:
+            raise TooBusy("Too many images are waiting to be encoded already; try again in a moment.")
+        self._held_bytes += num_bytes
+        try:
+            yield
+        finally:
+            self._held_bytes -= num_bytes
 
 
 def parse(model: type[_Model], text: str | bytes) -> _Model:
@@ -148,21 +173,23 @@ def _give_way() -> None:
 
 
 def _add_image_routes(app: FastAPI, engine: MaskEngine, encoding: Executor, metrics: MaskMetrics) -> None:
-    turn = asyncio.Lock()
+    turn, room = asyncio.Lock(), _UploadRoom(engine.max_body_bytes)
 
     @app.post("/images")
     async def encode(request: Request) -> EncodedImage:
         header = parse(SceneHeader, request.headers.get(SCENE_HEADER, ""))
-        body = await read_body(request, engine.max_body_bytes)
-        scene = await to_thread.run_sync(unpack_scene, header, body, engine.max_body_bytes)
-        del body
-        async with turn:
-            if await request.is_disconnected():
-                metrics.cancelled.inc()
-                raise ClientDisconnect
-            with metrics.seconds.labels("encode").time():
-                running = asyncio.get_running_loop().run_in_executor(encoding, engine.encode, header.image_id, scene)
-                return await running
+        with room.hold(_announced_bytes(request, room.max_bytes)):
+            body = await read_body(request, room.max_bytes)
+            async with turn:
+                if await request.is_disconnected():
+                    metrics.cancelled.inc()
+                    raise ClientDisconnect
+                # Not before its turn: unpacked, a large scene takes twice the memory.
+                scene = await to_thread.run_sync(unpack_scene, header, body, room.max_bytes)
+                del body
+                with metrics.seconds.labels("encode").time():
+                    loop = asyncio.get_running_loop()
+                    return await loop.run_in_executor(encoding, engine.encode, header.image_id, scene)
 
     @app.get("/images/{image_id}")
     async def find(image_id: str) -> EncodedImage:

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from spex_model.imaging.bands import SLOTS
 from spex_model.imaging.scene import Scene
 from spex_model.model.modeling_spex import SpexVision
-from spex_model.serving import client, load_runtime
+from spex_model.serving import load_runtime
 from spex_model.serving.client import ServedRuntime, pack_scene
 from spex_model.serving.errors import BadRequest, DeadlineExceeded, RuntimeUnavailable, UnknownImage, UnknownStates
 from spex_model.serving.mask_engine import MaskEngine

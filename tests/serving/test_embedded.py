@@ -2,6 +2,7 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from spex_model.model.modeling_spex import SpexVision
 from spex_model.model.processor import decode_scene, encode_scene
 from spex_model.model.weights import CHAT_TEMPLATE
-from spex_model.serving.embedded import EmbeddedRuntime
+from spex_model.serving.embedded import EmbeddedRuntime, _open_store
 from spex_model.serving.errors import BadRequest, RuntimeUnavailable, UnknownImage, UnknownStates
+from spex_model.serving.feature_store import FeatureStore
 from spex_model.serving.language import Answer, LanguageModel
 from spex_model.serving.protocol import Box, Point
 from spex_model.serving.recent import Recent
@@ -157,6 +159,94 @@ def test_answers_that_run_side_by_side_are_those_that_run_alone(runtime):
     for thread in threads:
         thread.join()
     assert beside == alone
+
+
+SAID = np.random.default_rng(4).normal(size=(5, 20)).astype(np.float32)
+
+
+class EncoderGate:
+    """Counts the tiles that the vision side encodes; from `shut` on each waits to be let through."""
+
+    def __init__(self) -> None:
+        self.encoded = 0
+        self.reached, self.open = threading.Event(), threading.Event()
+        self.open.set()
+
+    def __call__(self, *_: object) -> None:
+        self.encoded += 1
+        self.reached.set()
+        self.open.wait(10)
+
+    def shut(self) -> None:
+        self.reached.clear()
+        self.open.clear()
+
+
+@pytest.fixture
+def gate(vision):
+    gate = EncoderGate()
+    hook = vision.encoder.register_forward_pre_hook(gate)
+    yield gate
+    hook.remove()
+
+
+def test_nobody_who_only_reads_or_writes_waits_for_a_mask(runtime, gate):
+    scene = make_scene(90, 70)
+    image_id, said = runtime.encode(scene), runtime.restore_states(SAID)
+    gate.shut()
+    with ThreadPoolExecutor() as threads:
+        mask = threads.submit(runtime.decode, image_id, said)
+        assert gate.reached.wait(10)
+        try:
+            asked = [
+                threads.submit(lambda: runtime.generate(image_id, "Describe.", max_tokens=4).read()),
+                threads.submit(runtime.read_states, said),
+                threads.submit(runtime.restore_states, SAID + 1),
+                threads.submit(runtime.encode, scene),
+            ]
+            assert all(answer.result(5) is not None for answer in asked)
+        finally:
+            gate.open.set()
+        assert mask.result(10).shape == (90, 70)
+
+
+def test_a_small_mask_is_painted_between_the_tiles_of_a_large_one(runtime, gate):
+    large, small, said = make_scene(300, 300), make_scene(64, 64), runtime.restore_states(SAID)
+    runtime.encode(large), runtime.encode(small)
+    gate.shut()
+    with ThreadPoolExecutor() as threads:
+        slow = threads.submit(runtime.decode, large.id, said)
+        assert gate.reached.wait(10)
+        quick = threads.submit(runtime.decode, small.id, said)
+        before = gate.encoded
+        gate.open.set()
+        assert quick.result(10).shape == (64, 64)
+        assert gate.encoded - before < 30  # of 36 tiles
+        assert slow.result(10).shape == (300, 300)
+
+
+def test_a_scene_of_many_tiles_is_encoded_once(runtime, gate):
+    scene, said = make_scene(200, 200), runtime.restore_states(SAID)
+    image_id = runtime.encode(scene)
+    first, encoded = runtime.decode(image_id, said), gate.encoded
+    assert encoded > 13
+    np.testing.assert_array_equal(runtime.decode(image_id, said), first)
+    assert gate.encoded == encoded
+
+
+def test_tiles_live_on_disk_until_the_runtime_is_closed(vision, language, tmp_path):
+    runtime = EmbeddedRuntime(vision, language, FeatureStore(tmp_path, memory_bytes=0, disk_bytes=1 << 20))
+    runtime.decode(runtime.encode(make_scene()), runtime.restore_states(SAID))
+    assert list(tmp_path.rglob("*.bin"))
+    runtime.close()
+    assert not list(tmp_path.rglob("*.bin"))
+
+
+def test_where_nothing_can_be_written_tiles_are_kept_in_memory(tmp_path):
+    (tmp_path / "file").touch()
+    store = _open_store(tmp_path / "file" / "features")
+    store.put("a", (torch.ones(3),))
+    assert store.get("a") is not None
 
 
 def test_a_checkpoint_that_is_not_there_is_said(tmp_path):

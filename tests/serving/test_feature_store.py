@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,28 @@ KB = 1024
 def entry(value: float) -> tuple[torch.Tensor, ...]:
     """1 KB of bfloat16, and a byte mask whose length is no multiple of the alignment: together 1,088 bytes."""
     return torch.full((32, 16), value, dtype=torch.bfloat16), torch.ones(3, 11, dtype=torch.bool)
+
+
+class SlowTensor(torch.Tensor):
+    """A tensor whose device gives it out, to be written to a file, only when the test lets it go."""
+
+    def cpu(self) -> torch.Tensor:
+        self.asked_for.set()
+        self.let_go.wait(10)
+        return self.as_subclass(torch.Tensor)
+
+
+def slow_entry(value: float) -> tuple[SlowTensor]:
+    """1 KB of bfloat16 in one slow tensor."""
+    slow = torch.full((32, 16), value, dtype=torch.bfloat16).as_subclass(SlowTensor)
+    slow.asked_for, slow.let_go = threading.Event(), threading.Event()
+    return (slow,)
+
+
+@pytest.fixture
+def other_thread():
+    with ThreadPoolExecutor() as threads:
+        yield threads
 
 
 @pytest.fixture
@@ -79,6 +103,54 @@ def test_a_full_disk_costs_features_and_nothing_else(store, tmp_path):
     for number in range(4):
         store.put(str(number), entry(number))
     assert store.get("0") is None and store.get("1") is not None and store.counts.dropped == 1
+
+
+@pytest.fixture
+def slow(store, other_thread):
+    """An entry "slow" that another thread is spilling, as long as the test runs or until it is let go."""
+    entry_ = slow_entry(5)
+    store.put("slow", entry_)
+    store.put("1", entry(1))
+    spilling = other_thread.submit(store.put, "2", entry(2))
+    assert entry_[0].asked_for.wait(10)
+    entry_[0].finish = lambda: (entry_[0].let_go.set(), spilling.result(10))
+    yield entry_[0]
+    entry_[0].finish()
+
+
+def test_nobody_waits_for_a_slow_spill(store, slow, other_thread):
+    asked = [other_thread.submit(store.get, name) for name in ("1", "2", "slow", "other")]
+    held = [answer.result(2) for answer in asked]
+    assert [None if found is None else float(found[0][0, 0]) for found in held] == [1, 2, 5, None]
+    other_thread.submit(store.put, "1", entry(3)).result(2)
+    assert other_thread.submit(lambda: store.counts).result(2).spills == 0
+    slow.finish()
+    assert float(store.get("slow")[0][0, 0]) == 5 and type(store.get("slow")[0]) is torch.Tensor
+    assert (store.counts.spills, store.counts.disk_hits) == (1, 2) and store.counts.disk_bytes == KB
+
+
+def test_an_entry_put_anew_while_the_old_one_is_spilled_is_the_one_that_stays(store, slow, other_thread, tmp_path):
+    other_thread.submit(store.put, "slow", entry(9)).result(2)
+    slow.finish()
+    assert float(store.get("slow")[0][0, 0]) == 9
+    assert len(list((tmp_path / "spill").rglob("*.bin"))) == store.counts.spills == 1  # "1", pushed out by the new one
+    assert store.counts.disk_bytes == 1088 and store.counts.dropped == 0
+
+
+def test_what_is_being_written_counts_as_disk_in_use(store, slow, other_thread):
+    for name in ("3", "4"):
+        large = (torch.zeros(3 * KB - 64, dtype=torch.uint8),)
+        other_thread.submit(store.put, name, large).result(2)
+        assert store.counts.disk_bytes == KB + 1088  # the slow entry, and "2"
+    assert store.get("3") is None and store.get("2") is not None
+    assert store.counts.dropped == 2  # "1" for "2", and "3", for which only "2" could have gone
+
+
+def test_closing_waits_for_a_file_that_is_being_written(store, slow, other_thread, tmp_path):
+    closing = other_thread.submit(store.close)
+    slow.finish()
+    closing.result(10)
+    assert not list((tmp_path / "spill").glob("features-*")) and store.get("slow") is None
 
 
 def test_closing_leaves_nothing_behind(tmp_path):

@@ -90,6 +90,25 @@ def npz(**arrays: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def archive(header: bytes, packing: int = zipfile.ZIP_STORED) -> bytes:
+    """An npz whose arrays are a header of the format's first version, as it is given, and 4 x 4 bits."""
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", packing) as file:
+        file.writestr("reflectance.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        file.writestr("valid.npy", bytes(2))
+    return body.getvalue()
+
+
+def damage_deflated() -> bytes:
+    """An npz whose first deflated block is of a kind that doesn't exist."""
+    packed = io.BytesIO()
+    np.savez_compressed(packed, reflectance=np.zeros((2, 4, 4), np.float32), valid=bits(4, 4))
+    content = bytearray(packed.getvalue())
+    start = 30 + int.from_bytes(content[26:28], "little") + int.from_bytes(content[28:30], "little")
+    content[start] = 0xFF
+    return bytes(content)
+
+
 def bits(height: int, width: int) -> np.ndarray:
     return np.packbits(np.ones((height, width), bool))
 
@@ -152,6 +171,11 @@ def test_a_writer_that_never_lets_go_is_not_waited_for(service, tmp_path, monkey
         (npz(reflectance=np.zeros((5, 4, 4), np.float32), valid=bits(4, 4)), "5 bands"),
         (npz(reflectance=np.array([print]), valid=bits(4, 4)), "object"),
         (npz(reflectance=np.zeros((2, 4, 4), np.float32), valid=bits(4, 4))[:-40], "no whole npz"),
+        (damage_deflated(), "no whole npz"),
+        (archive(b"{'descr': ("), "no whole npz"),
+        (archive(b"  a\n b\n"), "no whole npz"),
+        (archive(b"{b'descr': '<f4', 'shape': ()}"), "no whole npz"),
+        (archive(b"", zipfile.ZIP_LZMA), "store or deflate"),
     ],
 )
 def test_pixels_that_cannot_be_used_are_refused_with_a_reason(service, body, reason):
