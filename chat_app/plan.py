@@ -25,6 +25,7 @@ Intent = Literal[
 INTENTS: tuple[str, ...] = get_args(Intent)
 COLOURS: tuple[str, ...] = get_args(Colour)
 ALL_LAYERS = "all"
+MAX_STEPS = 8
 
 # Which fields an intent takes; "!" marks those it needs.
 _FIELDS: dict[str, tuple[str, ...]] = {
@@ -63,7 +64,7 @@ class Plan(Compact):
     land_covers: Annotated[tuple[LandCover, ...], Field(max_length=5)] = ()
     target: LayerName | None = None
     other: LayerName | None = None
-    steps: Annotated[tuple[RefinementStep, ...], Field(max_length=8)] = ()
+    steps: Annotated[tuple[RefinementStep, ...], Field(max_length=MAX_STEPS)] = ()
     index: Annotated[str, Field(min_length=2, max_length=12)] | None = None
     correction: bool | None = None
     quantity: Quantity | None = None

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 AreaUnit = Literal["m2", "ha", "km2", "acres", "px", "percent"]
+M2_PER_UNIT = {"m2": 1.0, "ha": 1e4, "km2": 1e6, "acres": 4046.8564224}
+"""Square metres in one unit of area."""
 LengthUnit = Literal["m", "px"]
 Place = Literal[
     "north", "south", "east", "west", "north-east", "north-west", "south-east", "south-west",

@@ -13,7 +13,7 @@ from chat_app.errors import PixelSizeNeeded, StepError
 from chat_app.memory.arrays import BoolArray
 from chat_app.memory.layers import Extraction
 from chat_app.memory.session import Session
-from chat_app.steps import RefinementStep
+from chat_app.steps import M2_PER_UNIT, RefinementStep
 from spex_model.imaging import masks
 from spex_model.imaging.areas import pixel_areas_m2, pixel_size_m
 from spex_model.imaging.indices import compute_index
@@ -22,7 +22,6 @@ from spex_model.serving.protocol import Point
 
 Paint = Callable[[Extraction, tuple[Point, ...]], npt.NDArray[np.floating] | None]
 """Asks the decoder for an extraction's logits (H, W) with clicks beside its reply; None where it can't be asked."""
-M2_PER_UNIT = {"m2": 1.0, "ha": 1e4, "km2": 1e6, "acres": 4046.8564224}
 STRICTER_LOGIT = 0.85
 """How far one "stricter" or "looser" moves the threshold, in logits: from 50 % to 70 % or 30 %."""
 

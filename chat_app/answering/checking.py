@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from chat_app.answering.explain import SENTENCE_END, UNITS_M2, regions_words
+from chat_app.answering.explain import SENTENCE_END, regions_words
+from chat_app.steps import M2_PER_UNIT
 from spex_model.imaging.indices import INDEX_NAMES
 from spex_model.imaging.landcover import SYNONYMS
 
@@ -112,9 +113,9 @@ def _figure_holds(figure: str, unit: str, facts: dict[str, Any], evidence: str) 
     unit = _SPELT.get(unit, unit)
     if unit in _SHARE_UNITS:
         return any(_near(figure, 100 * one["share"]) for one in measured)
-    if unit in UNITS_M2:
+    if unit in M2_PER_UNIT:
         areas = [one["area_m2"] for one in measured if one["area_m2"] is not None]
-        return any(_near(figure, area_m2 / UNITS_M2[unit]) for area_m2 in areas)
+        return any(_near(figure, area_m2 / M2_PER_UNIT[unit]) for area_m2 in areas)
     if unit in ("pixel", "pixels"):
         return any(_near(figure, one["pixels"]) for one in measured)
     if _NEVER_UNITS.fullmatch(unit):

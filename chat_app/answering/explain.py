@@ -7,10 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 from chat_app.errors import PIXEL_SIZE_HINT
+from chat_app.steps import M2_PER_UNIT
 
 _PLURAL = ("trees", "buildings")
-UNITS_M2 = {"m2": 1.0, "ha": 1e4, "km2": 1e6, "acres": 4046.8564224}
-"""Square metres in one unit of area."""
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 """Where one sentence ends and another begins."""
 
@@ -100,10 +99,10 @@ def measure_words(facts: dict[str, Any], unit: str | None = None) -> str:
     if unit == "px":
         size = f"{pixels:,} pixels"
     elif area_m2 is not None:
-        if unit in UNITS_M2:
-            size = f"{figure_words(area_m2 / UNITS_M2[unit], 2)} {unit.replace('m2', 'm²')}"
+        if unit in M2_PER_UNIT:
+            size = f"{figure_words(area_m2 / M2_PER_UNIT[unit], 2)} {unit.replace('m2', 'm²')}"
         else:
-            size += f" ({figure_words(area_m2 / UNITS_M2['acres'], 1)} acres)"
+            size += f" ({figure_words(area_m2 / M2_PER_UNIT['acres'], 1)} acres)"
     text = f"{facts['layer'].capitalize()}: {size}"
     text += f", {share_words(facts['share'])} of the image, in {regions_words(facts['regions'])}."
     if area_m2 is None:

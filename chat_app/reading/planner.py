@@ -11,7 +11,7 @@ from typing import Any
 from chat_app.errors import LayerNotFound, PlanError
 from chat_app.memory.session import Session
 from chat_app.memory.turns import ReaderName
-from chat_app.plan import ALL_LAYERS, Plan, plan_schema, read_plan_json
+from chat_app.plan import ALL_LAYERS, MAX_STEPS, Plan, plan_schema, read_plan_json
 from chat_app.prompts import render
 from chat_app.reading.commands import LayerView, read_command
 from chat_app.reading.local_units import in_square_metres
@@ -33,8 +33,6 @@ _PICKS = (
      "la seconde", "el segundo", "la segunda", "第二个"),
 )  # fmt: skip
 """Short answers to a question, by the option that they choose."""
-_MOST_STEPS = 8
-"""A plan holds as many."""
 _ABOUT_A_LAYER = ("measure", "count", "locate", "describe", "explain")
 
 
@@ -166,7 +164,7 @@ def _same_again(values: dict[str, Any], session: Session) -> Plan:
     layer = next((layer for layer in reversed(session.layers) if covers and layer.land_cover == covers[0]), None)
     if values["intent"] == "extract" and layer is not None and steps:
         values = {"intent": "refine", "target": layer.name, "steps": values["steps"]}
-    if len(steps) > _MOST_STEPS or (values["intent"] == "refine" and not steps):
+    if len(steps) > MAX_STEPS or (values["intent"] == "refine" and not steps):
         return Plan.model_validate(_given(values))
     return Plan.model_validate({**_given(values), "steps": steps})
 

@@ -174,4 +174,5 @@ class EmbeddedRuntime:
         with self._lock:
             self._images.clear()
             self._states.clear()
+        self._vision_worker.shutdown()
         self._store.close()
