@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chat_app.acting.corrections import polygon_mask
 from chat_app.answering.clicks import mark_words
-from chat_app.errors import ChatError
+from chat_app.errors import ChatError, SessionNotFound
 from chat_app.memory.marks import NO_MARKS, Marks, uses_marks
 from chat_app.memory.session import Session
 from chat_app.memory.turns import LayerReady, TextDelta, Turn
@@ -171,7 +171,10 @@ class Page(SessionPages):
                 messages=(*said, Said(f"{self._engine.status().text} Send it again then.")), typed=text, busy=False
             )
             return
-        yield from self._answer(conversation, session, browser, text, composite, marks, said)
+        try:
+            yield from self._answer(conversation, session, browser, text, composite, marks, said)
+        except SessionNotFound:
+            yield self._start_view(browser.forget(session.id), "The session was deleted while I answered.")
 
     def compare_with(self, browser: BrowserRecord, path: Path | None, composite: str, *, newer: bool) -> Iterator[View]:
         """Take a second image, and say at once what changed in the active layer where there is one."""

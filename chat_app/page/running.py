@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 
+from chat_app.errors import SessionNotFound
 from chat_app.memory.marks import Marks
 from chat_app.memory.session import Session
 from chat_app.memory.turns import Event
@@ -26,12 +27,17 @@ class RunningTurns:
         self._lock = threading.Lock()
 
     def run(self, conversation: Talks, session: Session, text: str, marks: Marks) -> Iterator[Event]:
-        """The events of a turn; an error of ours ends them without `TurnDone`."""
+        """The events of a turn; an error of ours ends them without `TurnDone`.
+
+        Raises `SessionNotFound` where the session is deleted meanwhile.
+        """
         turn = conversation.start_turn(session.id, text, marks=marks)
         with self._lock:
             self._turns[session.id] = [*self._running(session.id), turn]
         try:
             yield from turn.events()
+        except SessionNotFound:
+            raise
         except Exception:
             log.exception("a turn failed")
 

@@ -26,6 +26,7 @@ from spex_model.model.processor import pixel_channels
 from spex_model.training.crops import CropSettings, CropStream
 from spex_model.training.datasets import UNKNOWN, Tile, load_imagery, split
 from spex_model.training.losses import mask_loss
+from spex_model.training.precision import mixed_precision
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ def train_unet(tiles: list[Tile], path: Path, steps: int, seed: int = 0) -> None
     began, total = time.monotonic(), 0.0
     for step in range(1, steps + 1):
         crop = next(loader)
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             logits = model(crop.pixel_values).float()
         asked = crop.asked[..., None, None].expand(-1, -1, *logits.shape[-2:])
         loss = mask_loss(logits.gather(1, asked).flatten(0, 1), crop.labels.flatten(0, 1))

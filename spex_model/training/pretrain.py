@@ -23,6 +23,7 @@ from spex_model.imaging.bands import SLOTS
 from spex_model.model.config import SpexConfig
 from spex_model.model.encoder import SpectralEncoder, initialise
 from spex_model.training.datasets import Tile, load_imagery, split, synthetic_tiles
+from spex_model.training.precision import mixed_precision
 from spex_model.training.runs import begin_run, end_run, read_options, write_record
 from spex_model.training.synthesis import FIRST_EVALUATION_SEED
 from spex_model.training.train_vision import learning_rate, save_run
@@ -138,7 +139,7 @@ def train(options: argparse.Namespace) -> None:
             group["lr"] = learning_rate(step, options.steps, options.lr, warmup=options.warmup)
         crop = MaskedCrop(*next(loader))
         pixel_values = crop.pixel_values.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             told = model(pixel_values)
         loss = hidden_loss(told.float(), crop)
         optimizer.zero_grad(set_to_none=True)

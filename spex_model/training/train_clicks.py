@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from spex_model.training.crops import Crop, CropSettings, CropStream
 from spex_model.training.datasets import load_imagery, split, synthetic_tiles
 from spex_model.training.losses import mask_loss
+from spex_model.training.precision import mixed_precision
 from spex_model.training.runs import begin_run, end_run, read_options, write_record
 from spex_model.training.train_vision import PromptedVision, learning_rate, load_prompted
 
@@ -32,7 +33,7 @@ def choose_marks(crop: Crop, step: int) -> tuple[Tensor, Tensor]:
 
 def heard_logits(model: PromptedVision, crop: Crop, points: Tensor) -> Tensor:
     """Logits (B, P, S, S) of a batch of crops after the marks; gradients reach the click head alone."""
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), mixed_precision():
         pixel_values = crop.pixel_values.contiguous(memory_format=torch.channels_last)
         features = model.vision.encode(pixel_values)
         logits, _ = model.vision.decode_prompts(features, model.prompts[crop.asked])

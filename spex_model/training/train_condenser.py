@@ -22,6 +22,7 @@ from spex_model.model.weights import ASSETS, save_vision
 from spex_model.training.crops import CropSettings, CropStream
 from spex_model.training.datasets import load_imagery, split, synthetic_tiles
 from spex_model.training.losses import mask_loss
+from spex_model.training.precision import mixed_precision
 from spex_model.training.replies import Reply, load_replies
 from spex_model.training.runs import begin_run, end_run, read_options, write_record
 from spex_model.training.train_vision import PromptedVision, learning_rate, load_prompted
@@ -69,14 +70,14 @@ def tune(model: PromptedVision, replies: list[Reply], options: argparse.Namespac
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, options.steps, options.lr, warmup=20)
         crop = next(loader)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), mixed_precision():
             features = vision.encode(crop.pixel_values.contiguous(memory_format=torch.channels_last))
         states = []
         for number in crop.asked.flatten().tolist():
             pool = by_cover[number]
             states.append(pool[int(torch.randint(len(pool), (), generator=rng))].states)
         prompts = vision.condensation(states).unflatten(0, tuple(crop.asked.shape))
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             logits, _ = vision.decode_prompts(features, prompts)
         loss = mask_loss(logits.float().flatten(0, 1), crop.labels.flatten(0, 1))
         optimizer.zero_grad(set_to_none=True)

@@ -37,6 +37,7 @@ from spex_model.training.datasets import (
     synthetic_tiles,
 )
 from spex_model.training.losses import mask_loss, presence_loss
+from spex_model.training.precision import mixed_precision
 from spex_model.training.runs import begin_run, end_run, read_options, write_record
 
 log = logging.getLogger(__name__)
@@ -190,7 +191,7 @@ def train(options: argparse.Namespace) -> None:
             group["lr"] = learning_rate(step, options.steps, options.lr)
         crop = next(loader)
         pixel_values = crop.pixel_values.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             logits, presence = model(pixel_values, crop.asked)
         loss = mask_loss(logits.float().flatten(0, 1), crop.labels.flatten(0, 1))
         loss = loss + 0.1 * presence_loss(presence.float().flatten(), crop.labels.flatten(0, 1))

@@ -224,6 +224,24 @@ def test_sessions_of_this_browser_only(page, opened, image):
     assert "not here any more" in page.load(back.browser).notice
 
 
+def test_a_session_that_is_deleted_meanwhile_ends_the_answer_on_the_start_page(page, engine, opened):
+    engine.conversation.gate.clear()
+    views = page.send(opened.browser, "wait", "natural", NO_MARKS)
+    assert next(views).busy
+    remover = threading.Thread(target=lambda: page.delete(opened.browser))
+    rest = threading.Thread(target=lambda: shown.extend(views))
+    shown = []
+    rest.start()
+    time.sleep(0.2)
+    remover.start()
+    time.sleep(0.2)
+    engine.conversation.gate.set()
+    rest.join(5)
+    remover.join(5)
+    assert shown[-1].open_image is False and shown[-1].busy is False and shown[-1].browser.current is None
+    assert "deleted" in shown[-1].notice and not any("went wrong" in said.text for said in shown[-1].messages)
+
+
 def test_new_image_keeps_the_session_in_the_list(page, opened):
     view = page.new_image(opened.browser)
     assert view.open_image is False and view.browser.current is None and len(view.sessions) == 1
