@@ -53,6 +53,16 @@ def available_memory_gb() -> float | None:
     return available / 2**30
 
 
+def cpu_flags() -> frozenset[str]:
+    """Names of what the first core can do ("avx2", "avx512f", …); empty where the system doesn't tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    flags = (line.partition(":")[2] for line in lines if line.startswith("flags"))
+    return frozenset(next(flags, "").split())
+
+
 def tree_memory_mb(pids: Iterable[int]) -> float:
     """Proportional resident memory of processes and all their descendants; 0 where the system doesn't tell."""
     children: dict[int, list[int]] = {}

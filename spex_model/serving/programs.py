@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from spex_model.serving.errors import StartupError
-from spex_model.serving.processes import ROOT, Program, available_memory_gb
+from spex_model.serving.processes import ROOT, Program, available_memory_gb, cpu_flags
 from spex_model.serving.protocol import MAX_MODEL_LEN, MODEL_NAME
 from spex_model.serving.vllm_cli import vllm_version
 
@@ -41,9 +42,10 @@ class ServeSettings(BaseSettings):
     checkpoint: Path | None = Field(default=None, description="A built checkpoint directory; else built in the cache")
     cache_dir: Path | None = Field(default=None, description="Where a checkpoint is built")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where both models run")
-    dtype: Literal["bfloat16", "float16", "float32"] = Field(
-        default="float16",
-        description="Of the language model; bfloat16 is faster for many at once and plans differently in 3 of 100 cases",
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        default="auto",
+        description="Of the language model. auto: float16, or float32 on a CPU without 512-bit vectors, where half "
+        "precision is emulated; bfloat16 is faster for many at once and plans differently in 1 of 100 cases",
     )
     vllm_port: int = Field(default=8101, ge=0, lt=65_536, description="Port of vLLM")
     mask_port: int = Field(default=8102, ge=0, lt=65_536, description="Port of the mask service")
@@ -81,8 +83,17 @@ def check_machine(settings: ServeSettings) -> None:
         )
 
 
+def language_dtype(settings: ServeSettings, flags: Collection[str]) -> str:
+    """The dtype to serve the language model in: as set, or for "auto" the fast one on a CPU with these flags."""
+    if settings.dtype != "auto":
+        return settings.dtype
+    emulated = settings.device == "cpu" and "avx2" in flags and "avx512f" not in flags
+    return "float32" if emulated else "float16"
+
+
 def vllm_program(settings: ServeSettings, checkpoint: Path, states_dir: Path) -> Program:
     """vLLM with our model, grammar and hidden-states connector."""
+    dtype = language_dtype(settings, cpu_flags())
     connector = {
         "kv_connector": "SpexHiddenStatesConnector",
         "kv_connector_module_path": "spex_model.serving.hidden_states_connector",
@@ -95,7 +106,7 @@ def vllm_program(settings: ServeSettings, checkpoint: Path, states_dir: Path) ->
         "--served-model-name": MODEL_NAME,
         "--host": LOCALHOST,
         "--port": settings.vllm_port,
-        "--dtype": settings.dtype,
+        "--dtype": dtype,
         "--max-model-len": MAX_MODEL_LEN,
         "--max-num-seqs": settings.max_streams,
         "--tensor-parallel-size": settings.tensor_parallel,
@@ -105,7 +116,7 @@ def vllm_program(settings: ServeSettings, checkpoint: Path, states_dir: Path) ->
         "--kv-transfer-config": json.dumps(connector),
         "--shutdown-timeout": DRAIN_S,
     }
-    if settings.dtype == "bfloat16":
+    if dtype == "bfloat16":
         # In bfloat16 the logits of two words are often the same number, and which is chosen is chance.
         options["--hf-overrides"] = json.dumps({"head_dtype": "float32"})
     if settings.draft_tokens:

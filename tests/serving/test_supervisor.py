@@ -18,7 +18,7 @@ from spex_model.serving import programs as module
 from spex_model.serving.__main__ import read_settings
 from spex_model.serving.errors import StartupError
 from spex_model.serving.processes import ROOT, Program, end_groups
-from spex_model.serving.programs import ServeSettings, mask_program, plan_models, vllm_program
+from spex_model.serving.programs import ServeSettings, language_dtype, mask_program, plan_models, vllm_program
 from spex_model.serving.supervisor import Supervisor, claim_port
 
 SERVER = """
@@ -167,6 +167,20 @@ def test_vllm_listens_on_this_machine_only_and_computes_as_it_is_told(tmp_path):
     assert "--enforce-eager" not in gpu.command and "VLLM_CPU_KVCACHE_SPACE" not in gpu.environment
 
 
+@pytest.mark.parametrize(
+    ("flags", "changes", "dtype"),
+    [
+        ({"avx2", "avx512f"}, {}, "float16"),
+        ({"avx2"}, {}, "float32"),
+        (set(), {}, "float16"),
+        ({"avx2"}, {"device": "cuda"}, "float16"),
+        ({"avx2"}, {"dtype": "bfloat16"}, "bfloat16"),
+    ],
+)
+def test_half_precision_only_where_it_is_not_emulated(tmp_path, flags, changes, dtype):
+    assert language_dtype(settings(tmp_path, **changes), flags) == dtype
+
+
 def test_the_programs_get_their_budgets_limits_and_parallel_sizes(tmp_path):
     chosen = settings(
         tmp_path, data_parallel=2, tensor_parallel=4, max_streams=64, mask_memory_mb=100, mask_disk_mb=200,
@@ -184,7 +198,7 @@ def test_settings_come_from_options_before_variables(monkeypatch, capsys):
     monkeypatch.setenv("SPEX_VLLM_PORT", "9001")
     monkeypatch.setenv("SPEX_MASK_PORT", "9002")
     chosen = read_settings(["--no-ui", "--vllm-port", "9003"])
-    assert (chosen.ui, chosen.vllm_port, chosen.mask_port, chosen.dtype) == (False, 9003, 9002, "float16")
+    assert (chosen.ui, chosen.vllm_port, chosen.mask_port, chosen.dtype) == (False, 9003, 9002, "auto")
     with pytest.raises(SystemExit) as ended:
         read_settings(["--dtype", "int4"])
     assert ended.value.code == 2 and "dtype" in capsys.readouterr().err
