@@ -66,7 +66,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m chat_app bench`."""
     parser.add_argument("--users", default="1,8", help="numbers of users at once for the served runtime")
     parser.add_argument("--turns", type=int, default=40, help="turns of each user")
-    parser.add_argument("--think", type=float, default=0.5, help="mean pause before a message, in seconds")
+    parser.add_argument(
+        "--think", type=float, default=3.0, help="mean pause before a message, in seconds; people take longer"
+    )
     parser.add_argument("--runtimes", default=",".join(RUNTIMES), help="which to measure")
     parser.add_argument("--image", type=Path, default=EXAMPLE)
     parser.add_argument("--plot", type=Path, help="write an SVG of the figures here")
