@@ -140,6 +140,55 @@ def plan_schema() -> dict[str, Any]:
     return {"anyOf": alternatives, "$defs": {name: _tidy(spec) for name, spec in full["$defs"].items()}}
 
 
+def narrowed_schema(sketch: str) -> dict[str, Any]:
+    """The schema of plans with one gist alone, given as `spex_model.model.gist.sketch_of` writes it.
+
+    Raises PlanError for an intent or a step that there is not.
+    """
+    intent, *asked = sketch.split()
+    schema = plan_schema()
+    chosen = next((one for one in schema["anyOf"] if intent in one["properties"]["intent"]["enum"]), None)
+    if chosen is None:
+        raise PlanError(f"There is no intent {intent}.")
+    fields = {**chosen["properties"], "intent": {"enum": [intent]}}
+    needed = list(chosen["required"])
+    if intent == "refine":
+        steps = [step for op in dict.fromkeys(asked) for step in _steps_of(schema["$defs"], op)]
+        fields["steps"] = {"type": "array", "items": {"anyOf": steps}, "minItems": len(asked), "maxItems": len(asked)}
+    elif intent == "extract":
+        steps = fields.pop("steps")
+        if asked:
+            fields["steps"] = _filled(steps)
+            needed.append("steps")
+    elif intent == "measure":
+        fields["quantity"] = {"enum": asked}
+        if asked == ["area"]:
+            del fields["quantity"]
+        else:
+            needed.append("quantity")
+    order = list(Plan.model_fields)
+    fields = {name: fields[name] for name in sorted(fields, key=order.index)}
+    return {
+        "type": "object",
+        "properties": fields,
+        "required": sorted(needed, key=order.index),
+        "additionalProperties": False,
+        "$defs": schema["$defs"],
+    }
+
+
+def _steps_of(definitions: dict[str, Any], op: str) -> list[dict[str, Any]]:
+    """References to the steps of a name. Raises PlanError where there is none."""
+    found = [
+        {"$ref": f"#/$defs/{name}"}
+        for name, spec in definitions.items()
+        if spec.get("properties", {}).get("op", {}).get("const") == op
+    ]
+    if not found:
+        raise PlanError(f"There is no step {op}.")
+    return found
+
+
 def _filled(spec: dict[str, Any]) -> dict[str, Any]:
     return {**spec, "minItems": 1} if spec.get("type") == "array" else spec
 

@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     prompts_dir: Path | None = Field(default=None, description="Prompt files; else those that ship with the project")
     use_rules: bool = Field(default=True, description="Read plain commands by rules, without the model")
     use_model_planner: bool = Field(default=True, description="Let the model read what the rules can't")
+    use_gist: bool = Field(default=True, description="Hold the model's plans to a second reader's gist of the message")
     max_message_chars: int = Field(default=2_000, gt=0, description="Longer messages are declined")
     max_plan_tokens: int = Field(default=160, gt=0, description="Longest plan of the language model")
     max_answer_tokens: int = Field(default=140, gt=0, description="Longest description of the language model")

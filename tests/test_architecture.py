@@ -20,8 +20,8 @@ ABOVE_THE_GRAPH = {
     "chat_app/measuring/evaluate_descriptions.py": "spex_model.training",
 }
 """What measures whole conversations may draw its scenes from the training package."""
-SHARED_WORDS = "spex_model.model.planning_prompt"
-"""The planning prompt's words, light, which training and the chat write alike."""
+SHARED_WORDS = ("spex_model.model.planning_prompt", "spex_model.model.gist")
+"""The planning prompt's words and the gist of messages, light, which training and the chat use alike."""
 LIGHT_SERVING = ("protocol", "errors", "client")
 """Modules of the serving package that the chat imports: never torch, never the model."""
 

@@ -38,9 +38,9 @@ log = logging.getLogger(__name__)
 
 Reader = Literal["both", "model", "rules"]
 READERS: dict[Reader, dict[str, bool]] = {
-    "both": {"use_rules": True, "use_model_planner": True},
-    "model": {"use_rules": False, "use_model_planner": True},
-    "rules": {"use_rules": True, "use_model_planner": False},
+    "both": {"use_rules": True, "use_model_planner": True, "use_gist": True},
+    "model": {"use_rules": False, "use_model_planner": True, "use_gist": False},
+    "rules": {"use_rules": True, "use_model_planner": False, "use_gist": False},
 }
 
 

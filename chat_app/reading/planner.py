@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from chat_app.errors import LayerNotFound, PlanError
 from chat_app.memory.session import Session
 from chat_app.memory.turns import ReaderName
-from chat_app.plan import ALL_LAYERS, MAX_STEPS, Plan, plan_schema, read_plan_json
+from chat_app.plan import ALL_LAYERS, MAX_STEPS, Plan, narrowed_schema, plan_schema, read_plan_json
 from chat_app.prompts import render
 from chat_app.reading.commands import LayerView, read_command
 from chat_app.reading.local_units import in_square_metres
@@ -20,6 +21,7 @@ from chat_app.reading.spelling import mend
 from chat_app.settings import Settings
 from chat_app.turn_state import ANSWERED
 from spex_model.imaging.landcover import LAND_COVERS
+from spex_model.model.gist import Gist, sketch_of
 from spex_model.model.planning_prompt import layers_in_short, plan_in_short
 from spex_model.serving.errors import ServingError
 from spex_model.serving.protocol import Runtime
@@ -33,6 +35,8 @@ _PICKS = (
      "la seconde", "el segundo", "la segunda", "第二个"),
 )  # fmt: skip
 """Short answers to a question, by the option that they choose."""
+_SURE, _DOUBTFUL, _SURER = 0.6, 0.1, 0.7
+"""The gist overrules a plan that it thinks doubtful if it is sure, and helps out where there is none to use if it is surer."""
 _ABOUT_A_LAYER = ("measure", "count", "locate", "describe", "explain")
 
 
@@ -69,12 +73,53 @@ def read_message(message: str, session: Session, runtime: Runtime | None, settin
     trouble = ""
     if settings.use_model_planner and runtime is not None:
         try:
-            plan = repair(ask_model(mended, layers, last, runtime, settings), mended, layers, last)
-            return Reading(resolve(plan, session), "model")
+            return Reading(resolve(_considered(mended, layers, last, runtime, settings), session), "model")
         except (ServingError, PlanError) as error:
             trouble = str(error)
             log.info("the model's plan could not be used: %s", error)
     return Reading(_ask_back(session), "none", trouble)
+
+
+def _considered(message: str, layers: list[LayerView], last: Plan | None, runtime: Runtime, settings: Settings) -> Plan:
+    """The model's plan, held to the message; where the gist speaks against it, what the model makes of that gist.
+
+    Raises ServingError, or PlanError where nothing can be made of either.
+    """
+    planned = first = trouble = None
+    try:
+        planned = ask_model(message, layers, last, runtime, settings)
+        first = repair(planned, message, layers, last)
+    except PlanError as error:
+        trouble = error
+    sketch = _other_sketch(planned, first is not None, message, layers, last) if settings.use_gist else None
+    if sketch is not None:
+        try:
+            return repair(ask_model(message, layers, last, runtime, settings, sketch=sketch), message, layers, last)
+        except PlanError as error:
+            log.info("no plan could be made of the gist %s: %s", sketch, error)
+    if first is None:
+        assert trouble is not None
+        raise trouble
+    return first
+
+
+def _other_sketch(
+    planned: Plan | None, usable: bool, message: str, layers: list[LayerView], last: Plan | None
+) -> str | None:
+    """The gist of a message, where it is another than that of the model's plan and likelier; else None."""
+    told = _gist().read(message, _layers_in_short(layers), _last_in_short(last))
+    sketch = max(told, key=told.__getitem__)
+    in_plan = sketch_of(planned.to_dict()) if planned is not None else ""
+    if sketch == in_plan:
+        return None
+    if not usable:
+        return sketch if told[sketch] >= _SURER else None
+    return sketch if told[sketch] >= _SURE and told.get(in_plan, 0.0) < _DOUBTFUL else None
+
+
+@lru_cache(maxsize=1)
+def _gist() -> Gist:
+    return Gist.load()
 
 
 def _chosen_option(message: str, session: Session) -> str | None:
@@ -91,11 +136,18 @@ def _last_plan(session: Session) -> Plan | None:
 
 
 def ask_model(
-    message: str, layers: Iterable[LayerView], last: Plan | None, runtime: Runtime, settings: Settings
+    message: str,
+    layers: Iterable[LayerView],
+    last: Plan | None,
+    runtime: Runtime,
+    settings: Settings,
+    *,
+    sketch: str | None = None,
 ) -> Plan:
-    """The language model's plan, held to the schema while it is written. Raises PlanError or ServingError."""
+    """The language model's plan, held to the schema while it is written, or to one gist. Raises PlanError or ServingError."""
     prompt = plan_prompt(message, layers, last, settings.prompts_dir)
-    answer = runtime.generate(None, prompt, max_tokens=settings.max_plan_tokens, json_schema=plan_schema())
+    schema = plan_schema() if sketch is None else narrowed_schema(sketch)
+    answer = runtime.generate(None, prompt, max_tokens=settings.max_plan_tokens, json_schema=schema)
     with answer:
         text = answer.read()
     return read_plan_json(text)
@@ -106,9 +158,16 @@ def plan_prompt(message: str, layers: Iterable[LayerView], last: Plan | None = N
 
     That is all that the language model sees of a conversation, so its window stays small however long they talk.
     """
-    standing = layers_in_short((layer.name, layer.regions, layer.active) for layer in layers)
-    before = plan_in_short(last.said() if last is not None else None)
+    standing, before = _layers_in_short(layers), _last_in_short(last)
     return render("plan", folder, layers=standing, last=before, message=" ".join(message.split()))
+
+
+def _layers_in_short(layers: Iterable[LayerView]) -> str:
+    return layers_in_short((layer.name, layer.regions, layer.active) for layer in layers)
+
+
+def _last_in_short(last: Plan | None) -> str:
+    return plan_in_short(last.said() if last is not None else None)
 
 
 def resolve(plan: Plan, session: Session) -> Plan:

@@ -2,14 +2,18 @@
 
 import contextlib
 import json
+from typing import Any
 
 import pytest
+import xgrammar
 from hypothesis import given
 from hypothesis import strategies as st
+from xgrammar.testing import _is_grammar_accept_string
 
 from chat_app.errors import PlanError
-from chat_app.plan import Plan, plan_schema, read_plan_json
+from chat_app.plan import Plan, narrowed_schema, plan_schema, read_plan_json
 from chat_app.reading.planner import plan_prompt
+from spex_model.model.gist import sketch_of
 from spex_model.training.plan_data import plan_examples
 
 
@@ -38,6 +42,25 @@ def test_no_text_gets_past_unchecked(text):
 def test_the_schema_for_the_grammar_is_plain_json_without_number_ranges():
     text = json.dumps(plan_schema())
     assert "exclusiveMinimum" not in text and '"keep_largest"' in text
+
+
+def test_a_schema_for_one_gist_takes_the_plans_of_that_gist_and_no_others():
+    compiled: dict[str, Any] = {}
+    plans = {example.plan_json for example in plan_examples(3, 300)}
+    for text in plans:
+        sketch = sketch_of(json.loads(text))
+        if sketch not in compiled:
+            schema = json.dumps(narrowed_schema(sketch))
+            compiled[sketch] = xgrammar.Grammar.from_json_schema(schema, any_whitespace=False, separators=(",", ":"))
+        assert _is_grammar_accept_string(compiled[sketch], text), text
+    undo = compiled["undo"]
+    assert not any(_is_grammar_accept_string(undo, text) for text in plans if text != '{"intent":"undo"}')
+
+
+@pytest.mark.parametrize("sketch", ["dance", "refine fly"])
+def test_there_is_no_schema_for_a_gist_that_cannot_be(sketch):
+    with pytest.raises(PlanError, match="There is no"):
+        narrowed_schema(sketch)
 
 
 def test_a_reader_never_sees_what_was_marked():
