@@ -8,6 +8,7 @@ the right plans before it made, so that one mistake counts once. The readers are
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import tempfile
 from collections import defaultdict
@@ -69,12 +70,12 @@ def write_scenes(folder: Path) -> dict[str, Path]:
 
 
 class _Remembering:
-    """A runtime that asks another one once for each prompt and gives the same answer ever after."""
+    """A runtime that asks another one once for each prompt and schema, and gives the same answer ever after."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.name = runtime.name
         self._runtime = runtime
-        self._said: dict[tuple[str | None, str], tuple[str, GenerationResult]] = {}
+        self._said: dict[tuple[str | None, str, str], tuple[str, GenerationResult]] = {}
         self._painted: dict[str, npt.NDArray[np.float32]] = {}
 
     def describe_health(self) -> Health:
@@ -86,14 +87,15 @@ class _Remembering:
     def generate(
         self, image_id: str | None, prompt: str, *, max_tokens: int, json_schema: dict[str, Any] | None = None
     ) -> Generation:
-        if (image_id, prompt) not in self._said:
+        asked = image_id, prompt, json.dumps(json_schema)
+        if asked not in self._said:
             answer = self._runtime.generate(image_id, prompt, max_tokens=max_tokens, json_schema=json_schema)
             text = answer.read()
-            self._said[image_id, prompt] = text, answer.result
+            self._said[asked] = text, answer.result
             if image_id is not None:
                 self._painted[answer.states_ref] = self._runtime.decode(image_id, answer.states_ref)
                 self._keep_states(answer.states_ref)
-        return Generation(self._repeat(*self._said[image_id, prompt]))
+        return Generation(self._repeat(*self._said[asked]))
 
     @staticmethod
     def _repeat(text: str, result: GenerationResult) -> Generator[str, None, GenerationResult]:

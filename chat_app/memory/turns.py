@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from chat_app.plan import Plan
 
-ReaderName = Literal["rules", "model", "none"]
+ReaderName = Literal["rules", "model", "gist", "none"]
+"""Who read a message; "gist": the language model, held to another gist than that of its first plan."""
 
 
 @dataclass(frozen=True)

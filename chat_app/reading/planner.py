@@ -73,14 +73,17 @@ def read_message(message: str, session: Session, runtime: Runtime | None, settin
     trouble = ""
     if settings.use_model_planner and runtime is not None:
         try:
-            return Reading(resolve(_considered(mended, layers, last, runtime, settings), session), "model")
+            plan, reader = _considered(mended, layers, last, runtime, settings)
+            return Reading(resolve(plan, session), reader)
         except (ServingError, PlanError) as error:
             trouble = str(error)
             log.info("the model's plan could not be used: %s", error)
     return Reading(_ask_back(session), "none", trouble)
 
 
-def _considered(message: str, layers: list[LayerView], last: Plan | None, runtime: Runtime, settings: Settings) -> Plan:
+def _considered(
+    message: str, layers: list[LayerView], last: Plan | None, runtime: Runtime, settings: Settings
+) -> tuple[Plan, ReaderName]:
     """The model's plan, held to the message; where the gist speaks against it, what the model makes of that gist.
 
     Raises ServingError, or PlanError where nothing can be made of either.
@@ -94,13 +97,14 @@ def _considered(message: str, layers: list[LayerView], last: Plan | None, runtim
     sketch = _other_sketch(planned, first is not None, message, layers, last) if settings.use_gist else None
     if sketch is not None:
         try:
-            return repair(ask_model(message, layers, last, runtime, settings, sketch=sketch), message, layers, last)
-        except PlanError as error:
+            second = ask_model(message, layers, last, runtime, settings, sketch=sketch)
+            return repair(second, message, layers, last), "gist"
+        except (ServingError, PlanError) as error:
             log.info("no plan could be made of the gist %s: %s", sketch, error)
     if first is None:
         assert trouble is not None
         raise trouble
-    return first
+    return first, "model"
 
 
 def _other_sketch(

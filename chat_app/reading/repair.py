@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, get_args
 
 from pydantic import ValidationError
+from rapidfuzz import fuzz
 
 from chat_app.errors import PlanError
 from chat_app.plan import ALL_LAYERS, Plan
@@ -25,6 +26,10 @@ _FEWEST_BANDS = 3
 _PLAIN_WORDS = 8
 """In a message of more words, or Chinese characters, a land cover may be what it is not about."""
 _ONE = re.compile(r"\b(?:an?|whole|full|einen?|ganzen?|une?|una)\b", re.IGNORECASE)
+_NEARLY = 80.0
+"""How much alike a name and the words that say it must be, in percent."""
+_CUT = re.compile(r"\b(?:clip|crop)\b|\bcut (?:it|them|this|that|everything|the mask) (?:to|at|down)\b", re.IGNORECASE)
+"""What asks for the pixels of a part of the image, not for the regions that lie there."""
 _WITHOUT = re.compile(
     r"\b(?:no|not|without|free of|than|ohne|kein\w*|nicht|als|sans|pas|sin|ni|que)\b|没|无|不|比", re.IGNORECASE
 )
@@ -81,6 +86,8 @@ def _hold_to_words(values: dict[str, Any], message: str, tags: dict[str, Any]) -
     place, placed = compass_said(message), [step for step in values.get("steps", ()) if "place" in step]
     if place is not None and len(placed) == 1:
         placed[0]["place"] = place
+    if len(placed) == 1 and _CUT.search(message):
+        placed[0]["cut"] = True
     if "bands" in values:
         words = re.split(r"[\s,;/、，]+", message.strip(" .!?。"))
         bands = [band for word in words if (band := read_colour(word) or normalise_band_name(word)) in SLOTS]
@@ -88,14 +95,24 @@ def _hold_to_words(values: dict[str, Any], message: str, tags: dict[str, Any]) -
         if len(said) >= _FEWEST_BANDS and not all(band in planned for band in said):
             values["bands"] = said
     if "name" in values and values["name"].casefold() not in message.casefold():
-        values["name"] = _name_said(message)
+        values["name"] = _name_said(message, values["name"])
 
 
-def _name_said(message: str) -> str:
-    """The name in quotes, or what stands after "to" or "as" at the end. Raises PlanError where there is neither."""
-    found = re.search(r"[\"“„«「『](.+?)[\"”“»」』]", message) or re.search(
-        r"\b(?:to|as|into|called) (\S+(?: \S+)?)$", message
-    )
+def _name_said(message: str, name: str) -> str:
+    """The name in quotes, the words that are nearly `name`, or what stands after "to" or "as" at the end.
+
+    Raises PlanError where there is none of them.
+    """
+    if quoted := re.search(r"[\"“„«「『](.+?)[\"”“»」』]", message):
+        return quoted[1].strip(" .!?")
+    place = fuzz.partial_ratio_alignment(name, message, processor=str.casefold, score_cutoff=_NEARLY)
+    if place is not None and len(name) <= len(message):
+        if " " not in message:
+            return message[place.dest_start : place.dest_end]
+        start = message.rfind(" ", 0, place.dest_start + 1) + 1
+        end = message.find(" ", place.dest_end)
+        return message[start : end if end > 0 else None].strip(" .!?")
+    found = re.search(r"\b(?:to|as|into|called) (\S+(?: \S+)?)$", message)
     if found is None:
         raise PlanError("The message does not say the new name.")
     return found[1].strip(" .!?")

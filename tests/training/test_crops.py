@@ -16,6 +16,14 @@ def test_a_crop_follows_from_its_generator():
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
     assert one.labels.shape == (3, 64, 64) and one.clicks.shape == one.boxes.shape == (3, 2, 3)
     assert set(one.labels.unique().tolist()) <= {0, 1, UNKNOWN}
+    assert torch.equal(one.labels, one.covers[one.asked])
+
+
+def test_a_crop_without_corrections_has_no_marks():
+    sampler = CropSampler(synthetic_tiles(iter((3,)), size=96), CropSettings(size=64, corrections=False))
+    crop = sampler.draw(np.random.default_rng(5))
+    assert crop.clicks.shape == crop.boxes.shape == (2, 0, 3)
+    assert torch.equal(crop.clicked_labels, crop.labels) and torch.equal(crop.boxed_labels, crop.labels)
 
 
 def test_shadow_darkens_and_thick_cloud_hides():

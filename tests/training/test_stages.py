@@ -55,6 +55,18 @@ def test_the_network_that_was_asked_for_is_trained_and_exported(runs):
     assert weights["click_head.out.weight"].any()  # zero until the clicks stage
 
 
+def test_between_prompts_the_plain_head_learns_and_prompts_can_be_kept(runs, imagery, tmp_path):
+    before = train_vision.load_prompted(runs / "vision")
+    train_vision.main([
+        "--imagery", str(imagery), "--batch=2", "--synthetic=0", "--run", str(tmp_path), "--begin-with", str(runs / "vision"),
+        "--aggregated-levels=2", "--condensed-tokens=1", "--steps=2", "--prompt-every=2", "--keep-prompts",
+        f"--threads={torch.get_num_threads()}",
+    ])  # fmt: skip
+    after = train_vision.load_prompted(tmp_path)
+    assert torch.equal(before.prompts, after.prompts)
+    assert not torch.equal(before.dense.tell.weight, after.dense.tell.weight)
+
+
 def test_tiles_are_held_to_the_bands_of_a_set():
     [tile] = synthetic_tiles(iter((1,)), size=64)
     assert limit_bands(tile, "all") is tile and "swir1" in tile.bands

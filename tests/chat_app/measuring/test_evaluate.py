@@ -5,7 +5,7 @@ from textwrap import indent
 import pytest
 
 from chat_app.measuring.dialogues import DialogueTurn, Expected, broken_expectations, load_dialogues, masks_of
-from chat_app.measuring.evaluate import evaluate_dialogues
+from chat_app.measuring.evaluate import evaluate_dialogues, remembering
 from chat_app.memory.turns import Turn
 
 WATER = "{say: show me the water, means: {intent: extract, land_covers: [water]}, expect: {mask: found}}"
@@ -55,6 +55,13 @@ def test_marks_are_shares_of_the_scene():
 def test_what_a_dialogue_may_not_hold_is_refused_with_its_place(tmp_path, turn, problem):
     with pytest.raises(ValueError, match=rf"told\.yaml, told, .*{problem}"):
         load_dialogues(write(tmp_path / "bad", turn))
+
+
+def test_one_question_under_two_schemas_is_two_questions(runtime):
+    runtime.plans = ["one", "other"]
+    asked = remembering(runtime)
+    said = [asked.generate(None, "plan", max_tokens=9, json_schema={"const": key}).read() for key in "aba"]
+    assert [text.strip() for text in said] == ["one", "other", "one"]
 
 
 def test_a_dialogue_in_a_held_out_folder_is_held_out(tmp_path):

@@ -22,7 +22,7 @@ def read(session, runtime, settings, plans):
 
 def test_a_plan_that_the_gist_thinks_wrong_is_asked_for_anew_with_that_gist(session, runtime, model_alone):
     reading = read(session, runtime, model_alone, [LIST, DROP])
-    assert (reading.plan.intent, reading.reader) == ("refine", "model")
+    assert (reading.plan.intent, reading.reader) == ("refine", "gist")
     assert reading.plan.steps[0].value == 0.7
     assert runtime.plans == []
 

@@ -72,3 +72,28 @@ def test_only_a_short_plain_message_overrules_the_land_cover(message, land_cover
 def test_a_whole_one_is_a_number():
     plan = Plan.model_validate({"intent": "refine", "steps": [{"op": "drop_smaller", "value": 1, "unit": "ha"}]})
     assert repair(plan, "make it a whole hectare", [LayerView("water", "water", 3, True)]) == plan
+
+
+@pytest.mark.parametrize(
+    ("message", "written", "name"),
+    [
+        ("Ponle el nombre cortafuegos", "cortefuegos", "cortafuegos"),
+        ('call it "big lake" please', "bg lake", "big lake"),
+        ("rename it to North Pond", "the pond", "North Pond"),
+        ("改名叫上游防火隔离带", "上游防火隔里带", "上游防火隔离带"),
+    ],
+)
+def test_a_name_is_written_as_it_was_said(message, written, name):
+    plan = Plan.model_validate({"intent": "rename", "name": written})
+    assert repair(plan, message, [LayerView("water", "water", 3, True)]).name == name
+
+
+def test_a_name_that_nobody_said_is_refused():
+    with pytest.raises(PlanError, match="name"):
+        repair(Plan(intent="rename", name="barn"), "give it another name", [LayerView("water", "water", 3, True)])
+
+
+@pytest.mark.parametrize(("message", "cut"), [("clip it to the south-east corner", True), ("only the south-east", None)])
+def test_clipping_takes_pixels(message, cut):
+    plan = Plan.model_validate({"intent": "refine", "steps": [{"op": "keep_place", "place": "south-east"}]})
+    assert repair(plan, message, [LayerView("water", "water", 3, True)]).to_dict()["steps"][0].get("cut") is cut
